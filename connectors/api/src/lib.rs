@@ -1,0 +1,1 @@
+//! Connector traits, option registry, contract suites.

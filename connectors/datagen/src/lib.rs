@@ -1,0 +1,1 @@
+//! In-process sources and sinks: datagen, nexmark, print, blackhole.

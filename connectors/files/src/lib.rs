@@ -1,0 +1,1 @@
+//! The filesystem source and exactly-once sink.

@@ -1,0 +1,1 @@
+//! From statements to operators: binding, planning, functions, batch execution.

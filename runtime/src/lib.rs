@@ -1,0 +1,1 @@
+//! Tasks, channels, barriers, checkpoints, state and recovery.

@@ -1,0 +1,1 @@
+//! The dflow library facade.

@@ -1,0 +1,2 @@
+//! The `dflow` binary.
+fn main() {}

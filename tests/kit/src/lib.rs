@@ -1,0 +1,1 @@
+//! Oracles, crash supervisor and helpers for tests.
