@@ -26,7 +26,7 @@ pub use options::{OptionSpec, OptionText, OptionType, Options, RawOption};
 pub use predicate::{CompareOp, Predicate, Value};
 pub use registry::{ConnectorFactory, ConnectorRegistry, ConnectorSpec, FormatSpec, Roles, TableRequest};
 pub use scan::TableScan;
-pub use schema::{Column, ColumnKind, TableSchema};
+pub use schema::{Column, ColumnKind, FieldMask, TableSchema};
 pub use sink::{
     ChangelogSupport, Committable, Committer, CommitterContext, Sink, SinkMode, StageStore, StagedRef, Writer,
     WriterContext,

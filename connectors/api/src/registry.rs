@@ -10,7 +10,7 @@ use crate::format::FormatFactory;
 use crate::options::{OptionSpec, RawOption};
 use crate::predicate::Predicate;
 use crate::scan::TableScan;
-use crate::schema::TableSchema;
+use crate::schema::{FieldMask, TableSchema};
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -68,6 +68,8 @@ pub struct TableRequest {
     pub schema: TableSchema,
     /// Columns that are read, by index, in output order. For sinks: the columns written (all persisted ones).
     pub projection: Vec<usize>,
+    /// What is read of each projected column: as long as `projection`, or empty when every column is read whole.
+    pub masks: Vec<FieldMask>,
     /// A filter the reader may use to read less.
     pub predicate: Option<Predicate>,
     /// Options as the script gives them, without `connector`; the connector checks them.
@@ -189,6 +191,11 @@ impl TableRequest {
                 None => e.help(format!("this build has: {}", all.join(", "))),
             }
         })
+    }
+
+    /// What is read of the `i`-th projected column.
+    pub fn mask(&self, i: usize) -> &FieldMask {
+        self.masks.get(i).unwrap_or(&FieldMask::All)
     }
 
     /// The Arrow schema of the projected columns.

@@ -32,6 +32,44 @@ pub struct Column {
     pub span: Span,
 }
 
+/// Which parts of a `ROW` column are read.
+///
+/// A hint: a connector may build the whole column. Where it does not, a field that is not read is all NULL; the type of
+/// the column, and which of its rows are NULL, stay what they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FieldMask {
+    /// All of it.
+    #[default]
+    All,
+    /// These fields, by index into the type's fields, and what is read of each.
+    Fields(Vec<(usize, FieldMask)>),
+}
+
+impl FieldMask {
+    /// What is read of field `index`; `None` when nothing is.
+    pub fn field(&self, index: usize) -> Option<&FieldMask> {
+        match self {
+            FieldMask::All => Some(&FieldMask::All),
+            FieldMask::Fields(fields) => fields.iter().find(|(i, _)| *i == index).map(|(_, mask)| mask),
+        }
+    }
+
+    /// Adds what another reader of the same column needs.
+    pub fn union(self, other: FieldMask) -> FieldMask {
+        let (FieldMask::Fields(mut fields), FieldMask::Fields(others)) = (self, other) else {
+            return FieldMask::All;
+        };
+        for (index, mask) in others {
+            match fields.iter_mut().find(|(i, _)| *i == index) {
+                Some((_, mine)) => *mine = std::mem::take(mine).union(mask),
+                None => fields.push((index, mask)),
+            }
+        }
+        fields.sort_by_key(|(i, _)| *i);
+        FieldMask::Fields(fields)
+    }
+}
+
 /// The columns a connector reads or writes (computed columns and watermarks are the engine's), and the keys.
 #[derive(Clone, Debug)]
 pub struct TableSchema {
@@ -59,5 +97,21 @@ impl TableSchema {
     /// The index of a column.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_of_two_readers_add_up() {
+        let only = |i| FieldMask::Fields(vec![(i, FieldMask::All)]);
+        let nested = FieldMask::Fields(vec![(2, only(0)), (5, FieldMask::All)]);
+        let both = nested.clone().union(FieldMask::Fields(vec![(2, only(1)), (1, FieldMask::All)]));
+        assert_eq!(both.field(2), Some(&FieldMask::Fields(vec![(0, FieldMask::All), (1, FieldMask::All)])));
+        assert_eq!((both.field(1), both.field(5)), (Some(&FieldMask::All), Some(&FieldMask::All)));
+        assert_eq!(both.field(3), None, "a field nobody reads");
+        assert_eq!(nested.union(FieldMask::All), FieldMask::All);
     }
 }
