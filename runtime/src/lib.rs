@@ -1,1 +1,20 @@
-//! Tasks, channels, barriers, checkpoints, state and recovery.
+//! The machine that runs operator graphs: tasks, channels, watermarks, barriers, checkpoints, recovery.
+//!
+//! It knows no SQL. What flows in is a [`JobGraph`](graph::JobGraph) of sources, operators and sinks; what comes out
+//! is a job handle that tells how the job is doing and can stop it.
+//!
+//! ```text
+//!  coordinator ──barrier n──> source tasks ──> tasks ──> sink tasks          every task: flush, freeze, forward, upload
+//!       ▲                                                     │
+//!       └────────────── acks (state files, positions, committables) ─────────┘
+//!       all acks ─> one atomic manifest write = the commit point ─> sinks commit, sources acknowledge
+//! ```
+
+pub mod config;
+pub mod error;
+pub mod graph;
+pub mod keys;
+pub mod operator;
+pub mod state;
+
+pub use error::{CODES, Error, Result};
