@@ -1,11 +1,15 @@
 //! Doubles of the outside world for tests (feature `test-util`).
 
+mod fs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use super::{Clock, Env, FailPointRegistry, Fs, RealFs, SeededRng, Spawner};
+
+pub use fs::{Fault, Loss, SimFs};
 
 /// Tokio's (pausable) time as a clock: virtual under `tokio::time::pause`.
 pub struct TokioClock {
