@@ -4,10 +4,14 @@ use dflow_common::{Class, Classified, Code, CodeInfo, Diagnostic, Span};
 use dflow_connector_api as api;
 
 /// Codes of the runtime: 4xxx progress, 8xxx state, 9xxx resources and internal.
-pub const CODES: &[CodeInfo] = &[INTERNAL];
+pub const CODES: &[CodeInfo] = &[INTERNAL, FENCED];
 
 /// A broken invariant of dflow.
 pub const INTERNAL: CodeInfo = CodeInfo { code: Code(9001), title: "internal error", class: Class::Internal };
+
+/// Another instance has claimed the state directory.
+pub const FENCED: CodeInfo =
+    CodeInfo { code: Code(8100), title: "another instance has taken over", class: Class::Fenced };
 
 /// The result of runtime calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,6 +33,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An error of a declared code.
+    pub fn coded(info: CodeInfo, message: impl Into<String>) -> Self {
+        Diagnostic::error(info, message).into()
+    }
+
     /// A bug in dflow.
     pub fn internal(message: impl Into<String>) -> Self {
         Diagnostic::error(INTERNAL, message)

@@ -10,6 +10,7 @@
 //!       all acks ─> one atomic manifest write = the commit point ─> sinks commit, sources acknowledge
 //! ```
 
+pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod graph;
