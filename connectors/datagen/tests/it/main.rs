@@ -1,0 +1,5 @@
+//! The connectors of this crate as an engine uses them.
+
+mod datagen;
+mod kit;
+mod print;
