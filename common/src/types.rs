@@ -289,6 +289,9 @@ impl fmt::Display for TypeKind {
                         f.write_str(", ")?;
                     }
                     write!(f, "`{}` {}", field.name.replace('`', "``"), field.ty)?;
+                    if let Some(comment) = &field.comment {
+                        write!(f, " '{}'", comment.replace('\'', "''"))?;
+                    }
                 }
                 f.write_str(">")
             }
