@@ -72,8 +72,19 @@ pub enum Decoding {
 
 /// Makes record decoders. One decoder per split.
 pub trait RecordDecoding: Send + Sync {
-    /// A decoder at the start of a file or at the position of a restored split.
-    fn decoder(&self) -> Box<dyn RecordDecoder>;
+    /// A decoder. `at_start` says that the first byte it gets is the first of a file, where a header may stand;
+    /// otherwise it goes on behind a record.
+    fn decoder(&self, at_start: bool) -> Box<dyn RecordDecoder>;
+
+    /// Whether every line feed ends a record, so that a file can be cut into ranges without reading it.
+    fn ends_at_line_feed(&self) -> bool {
+        true
+    }
+
+    /// Whether the script asked to go on behind bad records (`<format>.ignore-parse-errors`).
+    fn ignores_errors(&self) -> bool {
+        false
+    }
 }
 
 /// A record that could not be decoded.
@@ -83,8 +94,10 @@ pub struct BadRecord {
     pub offset: usize,
     /// Its length in bytes, without the terminator.
     pub len: usize,
-    /// Records before it since the decoder was made or last reset its count.
+    /// Records before it in this call.
     pub record: u64,
+    /// Lines before it in this call.
+    pub line: u64,
     /// The field it failed on, when known.
     pub field: Option<String>,
     /// What is wrong, one line, without the record's content.
@@ -94,7 +107,7 @@ pub struct BadRecord {
 /// How far a call to [`RecordDecoder::decode`] came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes consumed: whole records with their terminators.
+    /// Bytes consumed: whole records with their terminators. 0 means that more bytes are needed.
     pub bytes: usize,
     /// Records consumed, good and bad, without blank lines and headers.
     pub records: u64,

@@ -1,0 +1,334 @@
+//! The decoder of `csv`.
+//!
+//! A line without a quote or an escape is cut at its delimiters; any other record is walked character by character,
+//! and may go on behind a line feed inside quotes.
+
+use std::sync::Arc;
+
+use dflow_common::ChangeBatch;
+use dflow_connector_api::Result;
+use dflow_connector_api::format::{BadRecord, FormatRequest, Progress, RecordDecoder, RecordDecoding};
+
+use super::Dialect;
+use crate::column::ColumnBuilder;
+use crate::json::decode::utf8;
+use crate::json::values::push_text;
+use crate::records::{BodyFault, Rows, check_length, trim_cr};
+
+pub(super) struct CsvDecoding {
+    dialect: Arc<Dialect>,
+    request: FormatRequest,
+    /// By position in the record: the column of the projection it fills.
+    targets: Arc<[Option<usize>]>,
+}
+
+impl CsvDecoding {
+    pub(super) fn new(dialect: Dialect, request: FormatRequest) -> Self {
+        let targets =
+            (0..request.schema.columns.len()).map(|i| request.projection.iter().position(|p| *p == i)).collect();
+        Self { dialect: Arc::new(dialect), request, targets }
+    }
+}
+
+impl RecordDecoding for CsvDecoding {
+    fn decoder(&self, at_start: bool) -> Box<dyn RecordDecoder> {
+        Box::new(CsvDecoder {
+            header: at_start && self.dialect.header,
+            fields: Fields {
+                dialect: self.dialect.clone(),
+                targets: self.targets.clone(),
+                rows: Rows::new(&self.request),
+                scratch: String::new(),
+            },
+        })
+    }
+
+    fn ends_at_line_feed(&self) -> bool {
+        self.dialect.quote.is_none()
+    }
+
+    fn ignores_errors(&self) -> bool {
+        self.dialect.ignore_errors
+    }
+}
+
+struct CsvDecoder {
+    /// The next record is the header.
+    header: bool,
+    fields: Fields,
+}
+
+struct Fields {
+    dialect: Arc<Dialect>,
+    targets: Arc<[Option<usize>]>,
+    rows: Rows,
+    scratch: String,
+}
+
+/// Where a record ends.
+struct Extent {
+    /// Bytes without the terminator.
+    len: usize,
+    /// Bytes with it.
+    used: usize,
+    /// Line feeds in it.
+    lines: u64,
+    /// No quote and no escape in it.
+    plain: bool,
+}
+
+impl Dialect {
+    /// The first record of `bytes`, `None` when its end is not there yet.
+    fn extent(&self, bytes: &[u8], end: bool) -> Option<Extent> {
+        let line = memchr::memchr(b'\n', bytes);
+        let len = line.unwrap_or(bytes.len());
+        let special = |b: Option<u8>| b.is_some_and(|b| memchr::memchr(b, &bytes[..len]).is_some());
+        if !special(self.quote) && !special(self.escape) {
+            return match line {
+                Some(i) => Some(Extent { len: i, used: i + 1, lines: 1, plain: true }),
+                None if end => Some(Extent { len, used: len, lines: 1, plain: true }),
+                None => None,
+            };
+        }
+        self.walk(bytes, end)
+    }
+
+    /// [`Dialect::extent`] of a record with quotes or escapes.
+    fn walk(&self, bytes: &[u8], end: bool) -> Option<Extent> {
+        let (mut at, mut lines, mut field_start, mut quoted) = (0, 1u64, true, false);
+        while let Some(b) = bytes.get(at) {
+            let b = *b;
+            if Some(b) == self.escape {
+                lines += u64::from(bytes.get(at + 1) == Some(&b'\n'));
+                at += 2;
+                field_start = false;
+                continue;
+            }
+            if quoted {
+                if Some(b) == self.quote {
+                    if bytes.get(at + 1) == Some(&b) {
+                        at += 1;
+                    } else if at + 1 == bytes.len() && !end {
+                        return None;
+                    } else {
+                        quoted = false;
+                    }
+                }
+                lines += u64::from(b == b'\n');
+            } else if b == b'\n' {
+                return Some(Extent { len: at, used: at + 1, lines, plain: false });
+            } else if Some(b) == self.quote && field_start {
+                quoted = true;
+            }
+            field_start = !quoted && b == self.delimiter;
+            at += 1;
+        }
+        // An escape at the very end may have stepped one byte too far.
+        end.then_some(Extent { len: bytes.len(), used: bytes.len(), lines, plain: false })
+    }
+}
+
+impl Fields {
+    fn record(&mut self, record: &[u8], plain: bool) -> Result<(), BodyFault> {
+        let start = self.rows.row.len();
+        let result = self.split(record, plain).and_then(|fields| self.close(start, fields));
+        if result.is_err() {
+            self.rows.hide_from(start);
+        }
+        result
+    }
+
+    /// Cuts a record and fills its columns; returns how many fields it had.
+    fn split(&mut self, record: &[u8], plain: bool) -> Result<usize, BodyFault> {
+        let text = utf8(record)?;
+        let mut position = 0;
+        if plain {
+            let mut from = 0;
+            for at in memchr::memchr_iter(self.dialect.delimiter, record) {
+                // The delimiter is ASCII: both ends are character boundaries.
+                self.field(position, text.get(from..at).unwrap_or_default(), false)?;
+                position += 1;
+                from = at + 1;
+            }
+            self.field(position, text.get(from..).unwrap_or_default(), false)?;
+            return Ok(position + 1);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut rest = Some(text);
+        let mut result = Ok(());
+        while let Some(text) = rest {
+            scratch.clear();
+            let mut quoted = false;
+            result = self.next_field(text, &mut scratch, &mut quoted).and_then(|next| {
+                rest = next;
+                self.field(position, &scratch, quoted)
+            });
+            if result.is_err() {
+                break;
+            }
+            position += 1;
+        }
+        self.scratch = scratch;
+        result.map(|()| position)
+    }
+
+    /// Copies the first field of `text` without quotes and escapes to `out`; returns the rest behind its delimiter.
+    fn next_field<'t>(&self, text: &'t str, out: &mut String, quoted: &mut bool) -> Result<Option<&'t str>, BodyFault> {
+        let (delimiter, quote, escape) = (self.dialect.delimiter, self.dialect.quote, self.dialect.escape);
+        let mut inside = false;
+        let mut chars = text.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            let b = u8::try_from(c).ok().filter(u8::is_ascii);
+            if b.is_some() && b == escape {
+                out.extend(chars.next().map(|(_, c)| c));
+            } else if inside {
+                if b.is_some() && b == quote {
+                    if chars.next_if(|(_, next)| *next == c).is_some() {
+                        out.push(c);
+                    } else {
+                        inside = false;
+                    }
+                } else {
+                    out.push(c);
+                }
+            } else if b == Some(delimiter) {
+                return Ok(text.get(at + 1..));
+            } else if b.is_some() && b == quote && at == 0 {
+                (inside, *quoted) = (true, true);
+            } else if *quoted {
+                let blank = c == ' ' || c == '\t';
+                if !blank {
+                    return Err((None, "text follows a closing quote".into()));
+                }
+            } else {
+                out.push(c);
+            }
+        }
+        if inside { Err((None, "a quoted field is not closed".into())) } else { Ok(None) }
+    }
+
+    #[inline]
+    fn field(&mut self, position: usize, text: &str, quoted: bool) -> Result<(), BodyFault> {
+        let Some(target) = self.targets.get(position) else { return Ok(()) };
+        let Some(index) = *target else { return Ok(()) };
+        let column = &mut self.rows.row.columns[index];
+        if !quoted && self.dialect.null.as_deref() == Some(text) {
+            column.push_null();
+            return Ok(());
+        }
+        let result = match column {
+            ColumnBuilder::Text(b) => {
+                b.append_value(text);
+                return Ok(());
+            }
+            column if text.is_empty() => {
+                column.push_null();
+                return Ok(());
+            }
+            ColumnBuilder::List(list) => elements(text, &self.dialect)
+                .try_for_each(|t| element(t, &mut list.child, &self.dialect))
+                .and_then(|()| list.close(true).ok_or_else(|| "the batch holds too many elements".to_owned())),
+            ColumnBuilder::Row(row) => {
+                let found = elements(text, &self.dialect).count();
+                if found == row.columns.len() {
+                    let mut parts = elements(text, &self.dialect);
+                    row.columns
+                        .iter_mut()
+                        .zip(&mut parts)
+                        .try_for_each(|(c, t)| element(t, c, &self.dialect))
+                        .map(|()| row.close())
+                } else {
+                    Err(format!("{found} elements where the ROW has {} fields", row.columns.len()))
+                }
+            }
+            column => push_text(text.trim(), column, b' '),
+        };
+        let Err(message) = result else { return Ok(()) };
+        let n = self.rows.row.len() + 1;
+        if self.dialect.ignore_errors {
+            self.rows.row.columns[index].settle(n);
+            return Ok(());
+        }
+        Err((Some(self.rows.row.name(index).to_owned()), message))
+    }
+
+    /// Ends the row after `found` fields.
+    fn close(&mut self, start: usize, found: usize) -> Result<(), BodyFault> {
+        let expected = self.targets.len();
+        if found != expected {
+            if !self.dialect.ignore_errors {
+                return Err((None, format!("{found} fields where the table has {expected} columns")));
+            }
+            self.rows.row.columns.iter_mut().for_each(|c| c.settle(start + 1));
+        }
+        self.rows.row.close();
+        Ok(())
+    }
+}
+
+fn elements<'t>(text: &'t str, dialect: &'t Dialect) -> impl Iterator<Item = &'t str> {
+    text.split(dialect.elements.as_str())
+}
+
+fn element(text: &str, column: &mut ColumnBuilder, dialect: &Dialect) -> Result<(), String> {
+    let is_text = matches!(column, ColumnBuilder::Text(_));
+    if dialect.null.as_deref() == Some(text) || (text.is_empty() && !is_text) {
+        column.push_null();
+        return Ok(());
+    }
+    push_text(if is_text { text } else { text.trim() }, column, b' ')
+}
+
+impl RecordDecoder for CsvDecoder {
+    fn decode(&mut self, bytes: &[u8], end: bool, max_rows: usize) -> Result<Progress> {
+        let mut progress = Progress::default();
+        while self.fields.rows.visible() < max_rows && progress.bytes < bytes.len() {
+            let rest = &bytes[progress.bytes..];
+            let Some(extent) = self.fields.dialect.extent(rest, end) else {
+                check_length(rest.len())?;
+                break;
+            };
+            check_length(extent.len)?;
+            let record = trim_cr(&rest[..extent.len]);
+            let comment = self.fields.dialect.comments && record.first() == Some(&b'#');
+            if self.header && !comment {
+                self.header = false;
+            } else if !comment && !record.is_empty() {
+                if let Err((field, message)) = self.fields.record(record, extent.plain) {
+                    progress.bad.push(BadRecord {
+                        offset: progress.bytes,
+                        len: record.len(),
+                        record: progress.records,
+                        line: progress.lines,
+                        field,
+                        message,
+                    });
+                }
+                progress.records += 1;
+            }
+            progress.bytes += extent.used;
+            progress.lines += extent.lines;
+        }
+        Ok(progress)
+    }
+
+    fn decode_message(&mut self, message: &[u8]) -> Result<(), BadRecord> {
+        let record = trim_cr(message.strip_suffix(b"\n").unwrap_or(message));
+        self.fields.record(record, false).map_err(|(field, text)| BadRecord {
+            offset: 0,
+            len: message.len(),
+            record: 0,
+            line: 0,
+            field,
+            message: text,
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.fields.rows.visible()
+    }
+
+    fn take(&mut self) -> Result<ChangeBatch> {
+        self.fields.rows.take()
+    }
+}
