@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dflow_common::limits::MAX_PARALLELISM_DEFAULT;
+use dflow_common::limits::{CHANNEL_BYTES_MAX, CHANNEL_ROWS_MAX, MAX_PARALLELISM_DEFAULT};
 
 /// When and how checkpoints are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,21 @@ impl Default for EmissionConfig {
     }
 }
 
+/// What one channel may hold before its sender waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelLimits {
+    /// Rows.
+    pub rows_max: usize,
+    /// Bytes.
+    pub bytes_max: usize,
+}
+
+impl Default for ChannelLimits {
+    fn default() -> Self {
+        Self { rows_max: CHANNEL_ROWS_MAX, bytes_max: CHANNEL_BYTES_MAX }
+    }
+}
+
 /// How to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RestoreMode {
@@ -129,6 +144,10 @@ pub struct JobConfig {
     /// Whether state of operators that are gone may be dropped
     /// (`execution.state-recovery.ignore-unclaimed-state`).
     pub ignore_unclaimed_state: bool,
+    /// How long a graceful stop may take.
+    pub stop_timeout: Duration,
+    /// Rows and bytes queued in one channel before its sender waits.
+    pub channel: ChannelLimits,
     /// How often sources look at their watermark and idleness.
     pub watermark_interval: Duration,
 }
@@ -144,6 +163,8 @@ impl JobConfig {
             emission: EmissionConfig::default(),
             restore: RestoreMode::default(),
             ignore_unclaimed_state: false,
+            stop_timeout: Duration::from_secs(25),
+            channel: ChannelLimits::default(),
             watermark_interval: Duration::from_millis(200),
         }
     }

@@ -4,14 +4,38 @@ use dflow_common::{Class, Classified, Code, CodeInfo, Diagnostic, Span};
 use dflow_connector_api as api;
 
 /// Codes of the runtime: 4xxx progress, 8xxx state, 9xxx resources and internal.
-pub const CODES: &[CodeInfo] = &[INTERNAL, FENCED];
+pub const CODES: &[CodeInfo] = &[
+    UNCLEAN_STOP,
+    FENCED,
+    CHECKPOINT_FAILED,
+    CHECKPOINT_EXPIRED,
+    TOO_MANY_FAILED_CHECKPOINTS,
+    INTERNAL,
+    PANIC,
+    RESTARTS_EXHAUSTED,
+];
 
-/// A broken invariant of dflow.
-pub const INTERNAL: CodeInfo = CodeInfo { code: Code(9001), title: "internal error", class: Class::Internal };
+/// A graceful stop ended without a final checkpoint.
+pub const UNCLEAN_STOP: CodeInfo = code(4000, "stopped without a final checkpoint", Class::UncleanStop);
 
 /// Another instance has claimed the state directory.
-pub const FENCED: CodeInfo =
-    CodeInfo { code: Code(8100), title: "another instance has taken over", class: Class::Fenced };
+pub const FENCED: CodeInfo = code(8100, "another instance has taken over", Class::Fenced);
+/// A checkpoint was given up because a part of it failed.
+pub const CHECKPOINT_FAILED: CodeInfo = code(8101, "checkpoint failed", Class::Checkpoint);
+/// A checkpoint took longer than its timeout.
+pub const CHECKPOINT_EXPIRED: CodeInfo = code(8102, "checkpoint expired", Class::Checkpoint);
+/// More checkpoints in a row failed than is tolerated.
+pub const TOO_MANY_FAILED_CHECKPOINTS: CodeInfo = code(8103, "too many failed checkpoints", Class::Checkpoint);
+/// A broken invariant of dflow.
+pub const INTERNAL: CodeInfo = code(9001, "internal error", Class::Internal);
+/// A panic in an operator, a source or a sink.
+pub const PANIC: CodeInfo = code(9002, "panic in a task", Class::Internal);
+/// The restart strategy gave up.
+pub const RESTARTS_EXHAUSTED: CodeInfo = code(9003, "restarts exhausted", Class::RestartsExhausted);
+
+const fn code(code: u16, title: &'static str, class: Class) -> CodeInfo {
+    CodeInfo { code: Code(code), title, class }
+}
 
 /// The result of runtime calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -14,8 +14,10 @@ pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod graph;
+pub mod job;
 pub mod keys;
 pub mod operator;
 pub mod state;
+mod supervisor;
 
 pub use error::{CODES, Error, Result};
