@@ -20,6 +20,8 @@ pub mod scan;
 pub mod schema;
 pub mod sink;
 pub mod source;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 
 pub use error::{CODES, Error, Result};
 pub use options::{OptionSpec, OptionText, OptionType, Options, RawOption};
