@@ -35,8 +35,8 @@ codes! {
     MISSING_SEMICOLON = 1011, Script, "missing semicolon";
     /// A comma with nothing after it.
     TRAILING_COMMA = 1012, Script, "trailing comma";
-    /// An operator other databases have and Flink has not.
-    FOREIGN_OPERATOR = 1013, Script, "operator that Flink SQL does not have";
+    /// An operator or clause other databases have and Flink has not.
+    FOREIGN_SYNTAX = 1013, Script, "operator or clause that Flink SQL does not have";
     /// A statement other databases have and Flink has not.
     FOREIGN_STATEMENT = 1014, Script, "statement that Flink SQL does not have";
     /// More errors than [`dflow_common::limits::DIAGNOSTICS_MAX`].
@@ -103,7 +103,7 @@ pub(crate) fn foreign_operator(span: Span, op: &str) -> Diagnostic {
         "$" => "names start with a letter; put others in backticks",
         _ => "Flink SQL's operators are = <> < <= > >= + - * / % || and words such as AND, LIKE, BETWEEN",
     };
-    Diagnostic::error(FOREIGN_OPERATOR, format!("Flink SQL has no operator `{op}`"))
+    Diagnostic::error(FOREIGN_SYNTAX, format!("Flink SQL has no operator `{op}`"))
         .with_span(span, "unknown operator")
         .with_help(help)
 }

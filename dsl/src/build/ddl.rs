@@ -29,6 +29,7 @@ impl Builder<'_> {
         let options = self.with_options(pair);
         let like = child(pair, Rule::like).and_then(|l| self.like(&l));
         let query = self.as_query(pair);
+        self.check_bare_names(&elements, has(pair, Rule::as_query));
         Some(StatementKind::CreateTable(Box::new(CreateTable {
             mode,
             temporary: has(pair, Rule::temporary),
@@ -153,6 +154,7 @@ impl Builder<'_> {
             span: self.span(&m),
         });
         let query = self.as_query(pair)?;
+        self.check_bare_names(&elements, true);
         Some(StatementKind::CreateMaterializedTable(Box::new(CreateMaterializedTable {
             or_alter: has(pair, Rule::or_alter),
             if_not_exists: has(pair, Rule::if_not_exists),
@@ -167,6 +169,26 @@ impl Builder<'_> {
             refresh_mode,
             query: query?,
         })))
+    }
+
+    /// Names without a type only reorder the columns of a query, and then all items are such names.
+    fn check_bare_names(&mut self, elements: &[TableElement], has_query: bool) {
+        let bare = |e: &&TableElement| matches!(e, TableElement::Column(Column { kind: ColumnKind::Name, .. }));
+        let named = elements.iter().filter(bare).count();
+        if named == 0 || (has_query && named == elements.len()) {
+            return;
+        }
+        for element in elements.iter().filter(bare) {
+            let TableElement::Column(column) = element else { continue };
+            let d = Diagnostic::error(error::SYNTAX, format!("the column `{}` has no type", column.name.value))
+                .with_span(column.span, "expected a type");
+            self.errors.push(match has_query {
+                true => d.with_help(
+                    "a list of names alone reorders the query's columns; it cannot be mixed with definitions",
+                ),
+                false => d.with_help(format!("write `{} STRING`, or another type", column.name)),
+            });
+        }
     }
 
     fn partitioned_by(&mut self, pair: &P) -> Vec<Ident> {

@@ -1,18 +1,19 @@
-//! What sqlparser lets through and Flink does not: reserved words as names, hints that hang on nothing.
+//! What sqlparser lets through and Flink does not: reserved words as names, clauses of other databases, hints that hang on
+//! nothing. A clause that nobody plans would be lost without a word; here it is refused.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use dflow_common::{Diagnostic, Span};
-use sqlparser::ast::{self as sql, Visit, Visitor};
+use dflow_common::{Diagnostic, SourceId, Span};
+use sqlparser::ast::{self as sql, Spanned as _, Visit, Visitor};
 
 use super::hints;
 use crate::ast::{Expr, HintTarget, Query, span_of};
-use crate::reserved;
+use crate::{error, reserved};
 
 /// The errors of a query's tree.
 pub(super) fn query(query: &Query) -> Vec<Diagnostic> {
-    let mut checker = Checker { source: query.span.source, errors: Vec::new(), relations: HashSet::new() };
+    let mut checker = Checker::new(query.span);
     let _ = query.ast.visit(&mut checker);
     let dangling = query.hints.iter().filter(|h| match h.target {
         HintTarget::Table(span) => !checker.relations.contains(&span),
@@ -24,26 +25,40 @@ pub(super) fn query(query: &Query) -> Vec<Diagnostic> {
 
 /// The errors of an expression's tree.
 pub(super) fn expr(expr: &Expr) -> Vec<Diagnostic> {
-    let mut checker = Checker { source: expr.span.source, errors: Vec::new(), relations: HashSet::new() };
+    let mut checker = Checker::new(expr.span);
     let _ = expr.ast.visit(&mut checker);
     checker.errors
 }
 
 struct Checker {
-    source: dflow_common::SourceId,
+    source: SourceId,
+    /// The place of what has none.
+    whole: Span,
     errors: Vec<Diagnostic>,
     /// The last part of every table name.
     relations: HashSet<Span>,
 }
 
 impl Checker {
+    fn new(whole: Span) -> Self {
+        Self { source: whole.source, whole, errors: Vec::new(), relations: HashSet::new() }
+    }
+
     /// A name that is written without backticks must not be a reserved word.
     fn name(&mut self, ident: &sql::Ident) {
-        if ident.quote_style.is_none()
-            && let Some(span) = span_of(self.source, ident.span)
-            && reserved::is_reserved(&ident.value)
-        {
-            self.errors.push(reserved::error(span, &ident.value));
+        let place = span_of(self.source, ident.span);
+        let span = place.unwrap_or(self.whole);
+        match ident.quote_style {
+            // A name without a place is one of ours.
+            None if place.is_some() && reserved::is_reserved(&ident.value) => {
+                self.errors.push(reserved::error(span, &ident.value));
+            }
+            Some('\'') => self.errors.push(
+                Diagnostic::error(error::QUERY_SYNTAX, "a string cannot be a name")
+                    .with_span(span, "string used as a name")
+                    .with_help(format!("a name stands in backticks: `{}`; strings are joined with `||`", ident.value)),
+            ),
+            _ => {}
         }
     }
 
@@ -52,6 +67,37 @@ impl Checker {
         for column in &alias.columns {
             self.name(&column.name);
         }
+    }
+
+    /// Refuses a clause of another database.
+    fn foreign(&mut self, found: bool, clause: &str, help: &str, span: sqlparser::tokenizer::Span) {
+        if found {
+            let span = span_of(self.source, span).unwrap_or(self.whole);
+            self.errors.push(
+                Diagnostic::error(error::FOREIGN_SYNTAX, format!("Flink SQL has no {clause}"))
+                    .with_span(span, "not a Flink SQL query")
+                    .with_help(help),
+            );
+        }
+    }
+
+    fn join(&mut self, join: &sql::Join) {
+        use sql::JoinOperator as J;
+        let (clause, help) = match &join.join_operator {
+            J::Semi(_) | J::LeftSemi(_) | J::RightSemi(_) => {
+                ("SEMI JOIN", "write `WHERE key IN (SELECT key FROM …)` or EXISTS")
+            }
+            J::Anti(_) | J::LeftAnti(_) | J::RightAnti(_) => {
+                ("ANTI JOIN", "write `WHERE NOT EXISTS (SELECT … FROM …)`")
+            }
+            J::CrossApply | J::OuterApply => {
+                ("APPLY", "write `CROSS JOIN LATERAL (…)` or `LEFT JOIN LATERAL (…) ON TRUE`")
+            }
+            J::AsOf { .. } => ("ASOF JOIN", "write `JOIN t FOR SYSTEM_TIME AS OF time ON …`"),
+            J::StraightJoin(_) => ("STRAIGHT_JOIN", "write `JOIN`"),
+            _ => return,
+        };
+        self.foreign(true, clause, help, join.relation.span());
     }
 }
 
@@ -62,15 +108,51 @@ impl Visitor for Checker {
         for cte in query.with.iter().flat_map(|w| &w.cte_tables) {
             self.alias(&cte.alias);
         }
+        let span = query.body.span();
+        self.foreign(!query.locks.is_empty(), "FOR UPDATE or FOR SHARE", "take it away: streams are not locked", span);
+        self.foreign(query.for_clause.is_some(), "FOR XML, FOR JSON or FOR BROWSE", "use the JSON functions", span);
+        let changes = matches!(
+            *query.body,
+            sql::SetExpr::Insert(_) | sql::SetExpr::Update(_) | sql::SetExpr::Delete(_) | sql::SetExpr::Merge(_)
+        );
+        self.foreign(
+            changes,
+            "INSERT, UPDATE, DELETE or MERGE inside a query",
+            "write `INSERT INTO t WITH … SELECT …`",
+            span,
+        );
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &sql::Select) -> ControlFlow<()> {
         for item in &select.projection {
-            if let sql::SelectItem::ExprWithAlias { alias, .. } = item {
-                self.name(alias);
+            match item {
+                sql::SelectItem::ExprWithAlias { alias, .. } => self.name(alias),
+                sql::SelectItem::ExprWithAliases { aliases, .. } => aliases.iter().for_each(|a| self.name(a)),
+                _ => {}
             }
         }
+        for join in select.from.iter().flat_map(|t| &t.joins) {
+            self.join(join);
+        }
+        let span = select.span();
+        self.foreign(select.top.is_some(), "TOP", "write `LIMIT n` at the end", span);
+        self.foreign(select.into.is_some(), "SELECT INTO", "write `INSERT INTO t SELECT …`", span);
+        self.foreign(
+            !select.lateral_views.is_empty(),
+            "LATERAL VIEW",
+            "write `CROSS JOIN UNNEST(…)` or `LATERAL TABLE(…)`",
+            span,
+        );
+        self.foreign(!select.connect_by.is_empty(), "CONNECT BY", "join the table with itself", span);
+        self.foreign(!select.cluster_by.is_empty(), "CLUSTER BY", "take it away", span);
+        self.foreign(!select.distribute_by.is_empty(), "DISTRIBUTE BY", "take it away", span);
+        self.foreign(!select.sort_by.is_empty(), "SORT BY", "write `ORDER BY`", span);
+        self.foreign(select.prewhere.is_some(), "PREWHERE", "write `WHERE`", span);
+        self.foreign(select.exclude.is_some(), "EXCLUDE", "name the columns", span);
+        self.foreign(select.value_table_mode.is_some(), "SELECT AS STRUCT or AS VALUE", "write `ROW(…)`", span);
+        let distinct_on = matches!(select.distinct, Some(sql::Distinct::On(_)));
+        self.foreign(distinct_on, "DISTINCT ON", "number the rows with ROW_NUMBER() OVER (…) and keep the first", span);
         ControlFlow::Continue(())
     }
 
@@ -82,9 +164,26 @@ impl Visitor for Checker {
             | F::TableFunction { alias, .. }
             | F::Function { alias, .. }
             | F::UNNEST { alias, .. }
-            | F::NestedJoin { alias, .. }
             | F::MatchRecognize { alias, .. } => alias.as_ref(),
-            _ => None,
+            F::NestedJoin { alias, table_with_joins } => {
+                for join in &table_with_joins.joins {
+                    self.join(join);
+                }
+                alias.as_ref()
+            }
+            F::Pivot { .. } | F::Unpivot { .. } => {
+                self.foreign(
+                    true,
+                    "PIVOT or UNPIVOT",
+                    "write one aggregate with FILTER (WHERE …) per column",
+                    factor.span(),
+                );
+                None
+            }
+            F::JsonTable { .. } | F::OpenJsonTable { .. } | F::XmlTable { .. } | F::SemanticView { .. } => {
+                self.foreign(true, "such a table", "read the JSON with JSON_VALUE and JSON_QUERY", factor.span());
+                None
+            }
         };
         if let Some(alias) = alias {
             self.alias(alias);
@@ -107,6 +206,15 @@ impl Visitor for Checker {
                 self.name(ident)
             }
             sql::Expr::CompoundIdentifier(parts) => parts.iter().for_each(|p| self.name(p)),
+            sql::Expr::Function(f) => {
+                if let sql::FunctionArguments::List(list) = &f.args {
+                    for arg in &list.args {
+                        if let sql::FunctionArg::Named { name, .. } = arg {
+                            self.name(name);
+                        }
+                    }
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())

@@ -228,6 +228,9 @@ impl Converter<'_> {
             _ => Some(body),
         };
         match converted {
+            Some(content) if at > 0 && self.tokens[at - 1].kind == TokenKind::String => {
+                self.continued(at, token, content)
+            }
             Some(content) => self.push(sqlt::Token::SingleQuotedString(content), token),
             None => self.errors.push(
                 Diagnostic::error(error::QUERY_SYNTAX, "this string has a malformed escape sequence")
@@ -237,10 +240,28 @@ impl Converter<'_> {
         used
     }
 
+    /// A string behind a string goes on with it when it stands on another line, as the SQL standard has it.
+    fn continued(&mut self, at: usize, token: Token, content: String) {
+        let gap = &self.text[self.tokens[at - 1].end..token.start];
+        match self.out.tokens.last_mut().map(|t| (&mut t.token, &mut t.span)) {
+            Some((sqlt::Token::SingleQuotedString(first), span)) if gap.contains('\n') => {
+                first.push_str(&content);
+                span.end = place(token.start, token.end).end;
+            }
+            _ => self.errors.push(
+                Diagnostic::error(error::QUERY_SYNTAX, "two strings in a row")
+                    .with_span(self.span(token), "the second")
+                    .with_help("join strings with `||`; a name stands in backticks"),
+            ),
+        }
+    }
+
     fn hint(&mut self, at: usize, token: Token) {
         let target = match at.checked_sub(1).map(|i| self.tokens[i]) {
             Some(before) if before.is_word(self.text, "SELECT") => HintTarget::Select(self.span(before)),
-            Some(before) if matches!(before.kind, TokenKind::Word | TokenKind::Quoted) => {
+            Some(before)
+                if matches!(before.kind, TokenKind::Word | TokenKind::Quoted) && !self.is_table_argument(at - 1) =>
+            {
                 HintTarget::Table(self.span(before))
             }
             _ => return self.errors.push(hints::misplaced(self.span(token))),
@@ -249,6 +270,14 @@ impl Converter<'_> {
             Ok(hints) => self.out.hints.extend(hints),
             Err(d) => self.errors.push(*d),
         }
+    }
+
+    /// Whether the name that ends at token `at` belongs to `TABLE name`: Flink takes no hint there.
+    fn is_table_argument(&self, mut at: usize) -> bool {
+        while at >= 2 && self.op_at(at - 1, ".") {
+            at -= 2;
+        }
+        at >= 1 && self.word_at(at - 1, &["TABLE"])
     }
 
     fn op(&mut self, at: usize, token: Token, op: &'static str) {
