@@ -11,6 +11,8 @@
 //!
 //! *Unstable:* until three systems have used it, this API may change in any release.
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod contract;
 pub mod error;
 pub mod format;
 pub mod options;

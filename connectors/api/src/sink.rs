@@ -149,6 +149,7 @@ pub trait Committer: Send {
     /// may or may not have been committed. Commits them and removes what is newer than `epoch` or of no epoch.
     fn recover(&mut self, epoch: Epoch, pending: Vec<Committable>) -> BoxFuture<'_, Result<()>>;
 
-    /// Makes an epoch visible. Repeating it is a no-op.
+    /// Makes an epoch visible. Repeating it is a no-op. Committables of earlier epochs are among them when their own
+    /// checkpoint was aborted after the writers had prepared it.
     fn commit(&mut self, epoch: Epoch, committables: Vec<Committable>) -> BoxFuture<'_, Result<()>>;
 }

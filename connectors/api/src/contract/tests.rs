@@ -1,0 +1,79 @@
+//! The suites on the systems in memory: both prove each other.
+
+use std::sync::Arc;
+
+use dflow_common::{Env, env::sim};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::sink::{inserts, schema};
+use super::{Growing, SinkFixture, SourceFixture};
+use crate::sink::{ChangelogSupport, Sink};
+use crate::source::{OutputSchema, Source, SourceChangelog};
+use crate::testing::{Broker, MemorySource, Server, StagedSink};
+
+struct Topics(Broker);
+
+fn output(projection: Option<&[usize]>) -> OutputSchema {
+    OutputSchema {
+        table: "t".into(),
+        schema: schema(),
+        projection: projection.map_or(vec![0, 1], <[usize]>::to_vec),
+        predicate: None,
+        changelog: SourceChangelog::Append,
+    }
+}
+
+impl SourceFixture for Topics {
+    fn env(&self) -> Env {
+        sim::env_real_fs(3)
+    }
+
+    fn open(&self, projection: Option<&[usize]>) -> Arc<dyn Source> {
+        Arc::new(MemorySource::new(&self.0, vec![output(projection), output(None)]))
+    }
+
+    fn growing(&self) -> Option<Growing> {
+        let broker = Broker::new();
+        let system = broker.clone();
+        Some(Growing {
+            open: Box::new(move || Arc::new(MemorySource::new(&system, vec![output(None)]).unbounded())),
+            grow: Box::new(move |piece| {
+                let first = 100 * piece as i64;
+                broker.append(&format!("split {piece}"), 0, inserts(first..first + 7));
+                7
+            }),
+        })
+    }
+}
+
+fn topics() -> Topics {
+    let broker = Broker::new();
+    broker.append("a", 0, inserts(0..9)).append("b", 1, inserts(0..3)).append("a", 0, inserts(9..11));
+    broker.append("c", 0, inserts(20..25)).append("empty", 0, inserts([])).close();
+    Topics(broker)
+}
+
+crate::source_contract!(memory_source, topics());
+
+struct Table(Server, ChangelogSupport);
+
+impl SinkFixture for Table {
+    fn env(&self) -> Env {
+        sim::env_real_fs(4)
+    }
+
+    fn open(&self) -> Arc<dyn Sink> {
+        Arc::new(StagedSink::new(&self.0).taking(self.1.clone()))
+    }
+
+    fn visible(&self) -> BoxFuture<'_, Vec<(i64, String)>> {
+        let parse = |row: &String| {
+            let (id, name) = row.strip_prefix("+I ").and_then(|r| r.split_once('|')).unwrap();
+            (id.parse().unwrap(), name.to_owned())
+        };
+        std::future::ready(self.0.rows().iter().map(parse).collect()).boxed()
+    }
+}
+
+crate::sink_contract!(staged_sink, Table(Server::new(), ChangelogSupport::AppendOnly));
