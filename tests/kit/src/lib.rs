@@ -1,1 +1,13 @@
-//! Oracles, crash supervisor and helpers for tests.
+//! What tests of several crates share. Dev-only.
+//!
+//! * [`changelog`]: folding a changelog into its table, canonical row text
+//! * [`connector`]: tables that a test feeds by hand
+//! * [`generate`]: random changelogs that collide on purpose, with counted classes
+//! * [`harness`]: a job graph run by hand, barrier by barrier
+//! * [`supervise`]: the real binary, killed at random moments
+
+pub mod changelog;
+pub mod connector;
+pub mod generate;
+pub mod harness;
+pub mod supervise;
