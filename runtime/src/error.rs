@@ -3,6 +3,8 @@
 use dflow_common::{Class, Classified, Code, CodeInfo, Diagnostic, Span};
 use dflow_connector_api as api;
 
+use crate::storage::codes as storage;
+
 /// Codes of the runtime: 4xxx progress, 8xxx state, 9xxx resources and internal.
 pub const CODES: &[CodeInfo] = &[
     UNCLEAN_STOP,
@@ -13,6 +15,18 @@ pub const CODES: &[CodeInfo] = &[
     INTERNAL,
     PANIC,
     RESTARTS_EXHAUSTED,
+    storage::NO_STATE,
+    storage::FOREIGN_STATE,
+    storage::DAMAGED_STATE,
+    storage::NEWER_STATE,
+    storage::UNCLAIMED_STATE,
+    storage::CHANGED_TABLES,
+    storage::CHANGED_MAX_PARALLELISM,
+    storage::UNUSABLE_DIRECTORY,
+    storage::UNKNOWN_STORAGE,
+    storage::STATE_IN_USE,
+    storage::STORAGE_FAILED,
+    storage::DISK_FULL,
 ];
 
 /// A graceful stop ended without a final checkpoint.

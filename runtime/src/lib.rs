@@ -18,6 +18,7 @@ pub mod job;
 pub mod keys;
 pub mod operator;
 pub mod state;
+pub mod storage;
 mod supervisor;
 
 pub use error::{CODES, Error, Result};

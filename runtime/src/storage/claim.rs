@@ -1,0 +1,368 @@
+//! Taking over a state directory.
+//!
+//! ```text
+//! read newest manifest n ─> may this job go on from it? ─> lock ─> create n+1 as a claim ─> clean up
+//!          ▲                        no: error, nothing changed          │ taken
+//!          └────────────────────────────────────────────────────────────┘
+//! ```
+//! | restore mode | newest manifest | the claim holds |
+//! |---|---|---|
+//! | auto | none, without state, or finished | nothing: a fresh start |
+//! | auto, require | with state | its content |
+//! | require | none, without state, or finished | error |
+//! | none | with state | nothing, after the whole directory was moved aside |
+//! | path | any | a copy of the manifest there; own state is moved aside first |
+//!
+//! The mode is that of the first claim of a process: a restart of the job within it goes on from its own newest
+//! checkpoint.
+//!
+//! # Invariants
+//! Numbers, generations and epochs never go back, also over a fresh start: commit tokens hold them.
+
+use std::collections::BTreeMap;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::PoisonError;
+
+use dflow_common::{Diagnostic, Epoch};
+use object_store::PutMode;
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::codes::{self, FOREIGN_STATE, NO_STATE, STATE_IN_USE};
+use super::manifest::{Body, DATA, DIRECTORY, FORMAT, Manifest, Operator, STAGED};
+use super::retention::{self, Kept};
+use super::session::Session;
+use super::{LocalStore, Shared, Written, compat};
+use crate::checkpoint::{Checkpoint, ClaimRequest, Claimed};
+use crate::config::RestoreMode;
+use crate::error::{Error, FENCED, Result};
+
+/// Claims that may be lost to other instances before giving up.
+const CLAIM_ATTEMPTS: usize = 16;
+
+/// The file that is locked.
+const LOCK: &str = "lock";
+
+/// The manifests of a directory.
+struct History {
+    /// Numbers, ascending.
+    numbers: Vec<u64>,
+    /// The newest readable one.
+    newest: Option<Manifest>,
+}
+
+/// What goes on over a fresh start.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    generation: u64,
+    epoch_used: Epoch,
+}
+
+impl Carried {
+    fn or(self, manifest: Option<&Manifest>) -> Carried {
+        let (generation, epoch_used) = manifest.map_or((0, Epoch(0)), |m| (m.generation, m.epoch_used));
+        Carried { generation: self.generation.max(generation), epoch_used: self.epoch_used.max(epoch_used) }
+    }
+}
+
+impl Shared {
+    pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
+        let _turn = self.turn.lock().await;
+        let first = self.session.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let mode = if first { request.restore.clone() } else { RestoreMode::Auto };
+        let mut carried = Carried::default();
+        for _ in 0..CLAIM_ATTEMPTS {
+            let history = self.history(&self.local, self.allow_older).await?;
+            let newest = history.newest.as_ref();
+            if let Some(other) = newest.filter(|m| m.job != request.job) {
+                return Err(self.foreign(&other.job, &request.job));
+            }
+            carried = carried.or(newest);
+            let own = newest.filter(|m| m.has_state());
+            // Refusals come before anything is touched.
+            let (base, elsewhere) = match &mode {
+                RestoreMode::Auto | RestoreMode::Require => {
+                    if mode == RestoreMode::Require && own.is_none() {
+                        return Err(self.no_state(newest));
+                    }
+                    (own.cloned(), None)
+                }
+                RestoreMode::None => (None, None),
+                RestoreMode::Path(path) => {
+                    let (store, manifest) = self.elsewhere(path).await?;
+                    let elsewhere = (store.root() != self.local.root()).then_some(store);
+                    (Some(manifest), elsewhere)
+                }
+            };
+            let warnings = match &base {
+                Some(base) => compat::check(&self.place(), base, request)?,
+                None => Vec::new(),
+            };
+            if self.lock(request).await? {
+                // Somebody may have written between our look and our lock.
+                continue;
+            }
+            if let Some(own) = own
+                && (mode == RestoreMode::None || elsewhere.is_some())
+            {
+                self.move_aside(own, request).await?;
+                continue;
+            }
+            warnings.iter().for_each(|w| warn!("{w}"));
+            self.announce(newest, base.as_ref());
+
+            let mut next = Manifest {
+                format: FORMAT,
+                number: history.numbers.last().copied().unwrap_or(0) + 1,
+                parent: newest.map_or(0, |m| m.number),
+                generation: carried.generation + 1,
+                writer: self.writer.clone(),
+                job: request.job.clone(),
+                max_parallelism: request.max_parallelism,
+                created_ms: self.env.clock.wall_ms(),
+                claim: true,
+                finished: false,
+                epoch_used: carried.or(base.as_ref()).epoch_used.next(),
+                ..base.clone().unwrap_or_else(|| nothing(request))
+            };
+            if let Some(store) = &elsewhere {
+                self.copy(store, &mut next).await?;
+            }
+            match self.write_manifest(&next).await.0 {
+                Written::Done => return Ok(self.claimed(next, history.numbers, request).await),
+                Written::Taken => continue,
+                Written::Failed(error) | Written::InDoubt(error) => return Err(error),
+            }
+        }
+        Err(Error::coded(FENCED, format!("other instances claimed {} {CLAIM_ATTEMPTS} times meanwhile", self.place())))
+    }
+
+    /// Starts the session of a claim that is durable, and cleans up.
+    async fn claimed(&self, manifest: Manifest, older: Vec<u64>, request: &ClaimRequest) -> Claimed {
+        let restored = manifest.has_state().then(|| Checkpoint {
+            epoch: manifest.epoch,
+            uploads: Vec::new(),
+            sources: manifest.sources.clone(),
+            sinks: manifest.sinks.clone(),
+        });
+        let claimed = Claimed { generation: manifest.generation, restored, next_epoch: manifest.epoch_used };
+        let kept = vec![Kept::new(&manifest)];
+        let number = manifest.number;
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Session::new(manifest, request, kept));
+        if let Err(error) = self.clean_up(number, older).await {
+            warn!(%error, "leftovers of earlier runs were not removed");
+        }
+        claimed
+    }
+
+    /// Removes old manifests, and files that nobody refers to. An error ends it early; nothing depends on it.
+    async fn clean_up(&self, number: u64, older: Vec<u64>) -> Result<()> {
+        self.local.clean_temporary().await.map_err(|e| codes::local(&self.place(), "remove temporary files", e))?;
+        let mut kept = Vec::new();
+        let mut unreadable = Vec::new();
+        for older in older {
+            let path = Manifest::path(older);
+            match self.get(&self.local, &path).await {
+                Ok(bytes) => match Manifest::from_bytes(older, &bytes) {
+                    Ok(manifest) => kept.push(Kept::new(&manifest)),
+                    // Its files cannot be known any more.
+                    Err(_) => unreadable.push(path),
+                },
+                Err(object_store::Error::NotFound { .. }) => {}
+                // Perhaps readable later: nothing may be called an orphan now.
+                Err(e) => return Err(codes::storage(&self.place(), &format!("read {path}"), e)),
+            }
+        }
+        let (generation, stay) = self.session(|s| {
+            kept.append(&mut s.kept);
+            kept.sort_by_key(|k| k.number);
+            s.kept = kept;
+            Ok((s.manifest.generation, s.kept.clone()))
+        })?;
+        debug_assert_eq!(stay.last().map(|k| k.number), Some(number), "the claim is the newest");
+        self.delete(unreadable).await?;
+        self.retire().await;
+        let stay = self.session(|s| Ok(s.kept.clone()))?;
+        for directory in [DATA, STAGED] {
+            let paths = self.list(&self.local, directory).await?;
+            let orphans = paths.into_iter().filter(|p| retention::orphan(p, generation, &stay)).collect();
+            self.delete(orphans).await?;
+        }
+        Ok(())
+    }
+
+    async fn history(&self, store: &LocalStore, allow_older: bool) -> Result<History> {
+        let place = store.root().display().to_string();
+        let paths = self.list(store, DIRECTORY).await?;
+        let mut numbers: Vec<u64> = paths.iter().filter_map(|p| Manifest::number_of(p)).collect();
+        numbers.sort_unstable();
+        for number in numbers.iter().rev() {
+            match self.read_manifest(store, *number).await {
+                Ok(manifest) => return Ok(History { newest: Some(manifest), numbers }),
+                Err(Reading::Unreadable(why)) if allow_older => {
+                    warn!(state = place, manifest = number, %why, "going on from an older checkpoint");
+                }
+                Err(Reading::Unreadable(why)) => {
+                    return Err(codes::unreadable(&place, &Manifest::path(*number), why));
+                }
+                Err(Reading::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(History { numbers, newest: None })
+    }
+
+    async fn read_manifest(&self, store: &LocalStore, number: u64) -> Result<Manifest, Reading> {
+        let path = Manifest::path(number);
+        let bytes = self.get(store, &path).await.map_err(|e| {
+            Reading::Failed(codes::storage(&store.root().display().to_string(), &format!("read {path}"), e))
+        })?;
+        Manifest::from_bytes(number, &bytes).map_err(Reading::Unreadable)
+    }
+
+    /// The manifest a user points at: a manifest file, or the newest of a state directory.
+    async fn elsewhere(&self, path: &FsPath) -> Result<(LocalStore, Manifest)> {
+        let number = path.file_name().and_then(|name| Manifest::number_of(&format!("{DIRECTORY}/{}", name.to_str()?)));
+        let root = if number.is_some() { path.parent().and_then(FsPath::parent) } else { Some(path) };
+        let root = root.unwrap_or(FsPath::new("."));
+        let store = LocalStore::new(self.env.clone(), root);
+        let place = root.display().to_string();
+        let manifest = match number {
+            Some(number) => Some(self.read_manifest(&store, number).await.map_err(|e| match e {
+                Reading::Unreadable(why) => codes::unreadable(&place, &Manifest::path(number), why),
+                Reading::Failed(error) => error,
+            })?),
+            None => self.history(&store, false).await?.newest,
+        };
+        match manifest {
+            Some(manifest) if manifest.epoch > Epoch(0) => Ok((store, Manifest { finished: false, ..manifest })),
+            _ => Err(Diagnostic::error(NO_STATE, format!("no checkpoint to restore at {}", path.display()))
+                .with_help("give a state directory, or one of the files in its folder `manifests`")
+                .into()),
+        }
+    }
+
+    /// Copies everything a manifest of another directory needs, and points it at the copies.
+    async fn copy(&self, store: &LocalStore, manifest: &mut Manifest) -> Result<()> {
+        let mut copies: BTreeMap<String, String> = BTreeMap::new();
+        let checks: BTreeMap<String, (u64, u32)> =
+            manifest.files().filter_map(|f| Some((f.path()?.to_owned(), (f.len, f.crc32)))).collect();
+        for (i, path) in manifest.references().into_iter().enumerate() {
+            let bytes = match checks.get(&path) {
+                Some((len, crc32)) => self.get_checked_from(store, &path, *len, *crc32).await?,
+                // A staged body: its sink holds length and checksum and checks them when it reads.
+                None => self
+                    .get(store, &path)
+                    .await
+                    .map_err(|e| codes::storage(&store.root().display().to_string(), &format!("read {path}"), e))?,
+            };
+            let (directory, extension) = if checks.contains_key(&path) { (DATA, "parquet") } else { (STAGED, "bin") };
+            let copy = format!("{directory}/g{}-copy-{}-{i}.{extension}", manifest.generation, self.writer);
+            self.put(&copy, bytes, PutMode::Overwrite).await?;
+            copies.insert(path, copy);
+        }
+        let files = manifest.operators.iter_mut().flat_map(|o| &mut o.tables).flat_map(|t| &mut t.parts);
+        for file in files.flat_map(|p| &mut p.files) {
+            if let Body::Path(path) = &mut file.body
+                && let Some(copy) = copies.get(path)
+            {
+                *path = copy.clone();
+            }
+        }
+        let committables = manifest.sinks.values_mut().flat_map(|s| &mut s.committables);
+        committables.for_each(|c| replace(&mut c.0, &copies));
+        Ok(())
+    }
+
+    /// Locks the directory, creating it; `true` when that is new. The lock is kept until the process ends.
+    async fn lock(&self, request: &ClaimRequest) -> Result<bool> {
+        if self.lock.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(false);
+        }
+        let failed = |e| codes::local(&self.place(), "use the state directory", e);
+        self.local.create(&[DIRECTORY, DATA, STAGED]).await.map_err(failed)?;
+        let (fs, path) = (self.env.fs.clone(), self.local.root().join(LOCK));
+        let locked = self.env.spawner.blocking(move || fs.try_lock(&path)).await;
+        let locked = locked.map_err(|e| Error::internal(format!("locking: {e}")))?.map_err(failed)?;
+        let Some(lock) = locked else {
+            return Err(Diagnostic::error(
+                STATE_IN_USE,
+                format!("another dflow process is running `{}` in this state directory", request.job),
+            )
+            .with_context("state", self.place())
+            .with_help("stop the other process, or give this one its own `--state-dir`")
+            .into());
+        };
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        Ok(true)
+    }
+
+    /// Renames the whole directory, so that it can be restored from or deleted by hand.
+    async fn move_aside(&self, own: &Manifest, request: &ClaimRequest) -> Result<()> {
+        let failed = |e| codes::local(&self.place(), "move the old state aside", e);
+        let root = self.local.root();
+        let mut name = root.as_os_str().to_owned();
+        name.push(format!(".aside-{}", own.epoch));
+        let aside = self.local.move_to(PathBuf::from(name)).await.map_err(failed)?;
+        // The lock went with the directory.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        info!(epoch = own.epoch.0, kept = %aside.display(), "the old state is kept aside");
+        self.lock(request).await.map(|_| ())
+    }
+
+    fn announce(&self, newest: Option<&Manifest>, base: Option<&Manifest>) {
+        let state = self.place();
+        match (newest, base) {
+            (_, Some(base)) => info!(state, epoch = base.epoch.0, "restoring"),
+            (Some(newest), None) if newest.finished => {
+                info!(state, epoch = newest.epoch.0, "the last run had finished: starting fresh");
+            }
+            _ => info!(state, "no state: starting fresh"),
+        }
+    }
+
+    fn foreign(&self, theirs: &str, ours: &str) -> Error {
+        Diagnostic::error(FOREIGN_STATE, format!("the state directory belongs to job `{theirs}`, and this is `{ours}`"))
+            .with_context("state", self.place())
+            .with_note("nothing was changed")
+            .with_help("choose another directory with `--state-dir`, or the other job's name with `-n`")
+            .into()
+    }
+
+    fn no_state(&self, newest: Option<&Manifest>) -> Error {
+        let why = match newest {
+            Some(newest) if newest.finished => "the last run had finished",
+            Some(_) => "no checkpoint was completed",
+            None => "there is none",
+        };
+        Diagnostic::error(NO_STATE, format!("no state to restore: {why}"))
+            .with_context("state", self.place())
+            .with_help("`--restore auto` starts fresh when there is no state")
+            .into()
+    }
+}
+
+/// Why a manifest could not be had.
+enum Reading {
+    /// Its bytes are not one.
+    Unreadable(super::manifest::Unreadable),
+    /// Its bytes could not be read.
+    Failed(Error),
+}
+
+/// The content of a fresh start.
+fn nothing(request: &ClaimRequest) -> Manifest {
+    Manifest { operators: request.operators.iter().map(Operator::new).collect(), ..Manifest::default() }
+}
+
+fn replace(value: &mut Value, copies: &BTreeMap<String, String>) {
+    match value {
+        Value::String(s) => {
+            if let Some(copy) = copies.get(s) {
+                s.clone_from(copy);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|v| replace(v, copies)),
+        Value::Object(fields) => fields.values_mut().for_each(|v| replace(v, copies)),
+        _ => {}
+    }
+}
