@@ -1,1 +1,30 @@
-//! The dflow library facade.
+//! dflow runs streaming pipelines written in Flink SQL, in one process, vectorised on Arrow, exactly-once by barrier
+//! checkpoints.
+//!
+//! This crate is the front of the house: it puts the connectors of this build into a [`registry`], re-exports what an
+//! embedding program needs, and draws diagnostics ([`render`]). The `dflow` binary is one user of it.
+//!
+//! *Architecture invariant:* the library never ends the process, installs no signal handler, no logger, and keeps no
+//! global; two engines in one process do not know each other.
+
+pub mod error;
+pub mod pages;
+pub mod reference;
+pub mod render;
+
+pub use dflow_common as common;
+pub use dflow_connector_api as connector;
+
+use dflow_common::CodeInfo;
+use dflow_connector_api::ConnectorRegistry;
+
+/// The connectors and formats of this build, by its features.
+pub fn registry() -> ConnectorRegistry {
+    ConnectorRegistry::new()
+}
+
+/// Every error code of every crate in this build.
+pub fn codes() -> Vec<CodeInfo> {
+    let all: &[&[CodeInfo]] = &[error::CODES, dflow_connector_api::CODES, dflow_runtime::CODES];
+    all.concat()
+}
