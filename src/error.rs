@@ -8,7 +8,6 @@ pub const CODES: &[CodeInfo] = &[
     SCRIPT_UNREADABLE,
     ENV_FILE,
     NO_STATE_DIR,
-    UNCLEAN_STOP,
     WARNINGS_DENIED,
     OUTPUT_FAILED,
     BUG,
@@ -23,12 +22,10 @@ pub const SCRIPT_UNREADABLE: CodeInfo = info(1701, "the script cannot be read", 
 pub const ENV_FILE: CodeInfo = info(1702, "the variables file cannot be used", Class::Config);
 /// No folder to keep state in can be worked out.
 pub const NO_STATE_DIR: CodeInfo = info(1703, "no place for state", Class::Config);
-/// The stop timeout passed before the final checkpoint was complete.
-pub const UNCLEAN_STOP: CodeInfo = info(1704, "stopped without a final checkpoint", Class::UncleanStop);
 /// `check --deny warnings` found one.
-pub const WARNINGS_DENIED: CodeInfo = info(1705, "warnings were denied", Class::Lint);
+pub const WARNINGS_DENIED: CodeInfo = info(1704, "warnings were denied", Class::Lint);
 /// Rows cannot be written to standard output.
-pub const OUTPUT_FAILED: CodeInfo = info(1706, "standard output cannot be written", Class::Resources);
+pub const OUTPUT_FAILED: CodeInfo = info(1705, "standard output cannot be written", Class::Resources);
 /// A panic.
 pub const BUG: CodeInfo = info(9100, "dflow has a bug", Class::Internal);
 /// A benchmark did not do what it should.

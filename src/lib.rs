@@ -20,11 +20,21 @@ use dflow_connector_api::ConnectorRegistry;
 
 /// The connectors and formats of this build, by its features.
 pub fn registry() -> ConnectorRegistry {
-    ConnectorRegistry::new()
+    let mut registry = ConnectorRegistry::new();
+    #[cfg(feature = "datagen")]
+    dflow_connector_datagen::register(&mut registry);
+    registry
 }
 
 /// Every error code of every crate in this build.
 pub fn codes() -> Vec<CodeInfo> {
-    let all: &[&[CodeInfo]] = &[error::CODES, dflow_connector_api::CODES, dflow_runtime::CODES];
+    let all: &[&[CodeInfo]] = &[
+        error::CODES,
+        dflow_dsl::CODES,
+        dflow_connector_api::CODES,
+        dflow_runtime::CODES,
+        #[cfg(feature = "datagen")]
+        dflow_connector_datagen::CODES,
+    ];
     all.concat()
 }
