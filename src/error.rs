@@ -3,16 +3,8 @@
 use dflow_common::{Class, Code, CodeInfo};
 
 /// Every code of the root package.
-pub const CODES: &[CodeInfo] = &[
-    USAGE,
-    SCRIPT_UNREADABLE,
-    ENV_FILE,
-    NO_STATE_DIR,
-    WARNINGS_DENIED,
-    OUTPUT_FAILED,
-    BUG,
-    BENCH_FAILED,
-];
+pub const CODES: &[CodeInfo] =
+    &[USAGE, SCRIPT_UNREADABLE, ENV_FILE, NO_STATE_DIR, WARNINGS_DENIED, OUTPUT_FAILED, BUG, BENCH_FAILED];
 
 /// Flags or arguments that make no sense.
 pub const USAGE: CodeInfo = info(1700, "wrong flags or arguments", Class::Usage);

@@ -14,6 +14,7 @@ pub mod render;
 
 pub use dflow_common as common;
 pub use dflow_connector_api as connector;
+pub use dflow_runtime as runtime;
 
 use dflow_common::CodeInfo;
 use dflow_connector_api::ConnectorRegistry;

@@ -20,7 +20,9 @@ pub fn pages(registry: &ConnectorRegistry) -> Vec<(String, String)> {
         ("metrics.md".to_owned(), metrics_page()),
     ];
     pages.extend(registry.connectors().map(|c| (format!("connectors/{}.md", c.name), connector_page(c))));
-    pages.extend(registry.formats().values().map(|f| (format!("connectors/format-{}.md", f.spec().name), format_page(f.spec()))));
+    pages.extend(
+        registry.formats().values().map(|f| (format!("connectors/format-{}.md", f.spec().name), format_page(f.spec()))),
+    );
     pages
 }
 
@@ -120,7 +122,14 @@ fn errors_index(codes: &[CodeInfo]) -> String {
     let mut codes = codes.to_vec();
     codes.sort_by_key(|c| c.code);
     for c in codes {
-        let _ = writeln!(page, "| [{0}]({0}.md) | {1} | {2} {3} |", c.code, cell(c.title), c.class.exit_code(), c.class.name());
+        let _ = writeln!(
+            page,
+            "| [{0}]({0}.md) | {1} | {2} {3} |",
+            c.code,
+            cell(c.title),
+            c.class.exit_code(),
+            c.class.name()
+        );
     }
     page
 }

@@ -37,7 +37,8 @@ pub fn text(diagnostic: &Diagnostic, sources: &SourceMap, color: bool) -> String
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let mut group = Group::with_title(level.primary_title(one_line(&diagnostic.message)).id(diagnostic.code.to_string()));
+    let mut group =
+        Group::with_title(level.primary_title(one_line(&diagnostic.message)).id(diagnostic.code.to_string()));
     for (source, labels) in by_source(diagnostic) {
         let Some(source) = sources.get(source) else { continue };
         let mut snippet = Snippet::source(source.text.as_str()).path(one_line(&source.name));
@@ -212,7 +213,8 @@ error[DF2107]: column `amout` not found in table `orders`
 
     #[test]
     fn text_without_a_place_keeps_its_words() {
-        let d = Diagnostic::error(INFO, "the state directory is gone").with_context("file", "a/b").with_note("it was here");
+        let d =
+            Diagnostic::error(INFO, "the state directory is gone").with_context("file", "a/b").with_note("it was here");
         assert_eq!(
             text(&d, &SourceMap::new(), false),
             "\

@@ -12,9 +12,13 @@
 mod args;
 mod connectors;
 mod help;
+mod pipe;
+mod progress;
 mod report;
+mod rows;
 mod script;
 mod stdout;
+mod watch;
 
 use std::panic;
 
@@ -105,7 +109,12 @@ mod tests {
         let error = bug("index out of bounds", Some("a.rs:1:2".into()));
         assert_eq!((error.code, error.class.exit_code()), (BUG.code, 1));
         assert!(error.to_string().contains("DF9100") && error.notes[0] == "at a.rs:1:2");
-        let global = args::Global { color: args::ColorChoice::Never, quiet: true, verbose: 0, log_format: args::LogFormat::Text };
+        let global = args::Global {
+            color: args::ColorChoice::Never,
+            quiet: true,
+            verbose: 0,
+            log_format: args::LogFormat::Text,
+        };
         let before = panic::take_hook();
         let code = guarded(&Report::new(&global), || panic!("on purpose"));
         panic::set_hook(before);

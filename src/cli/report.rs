@@ -20,6 +20,7 @@ pub(crate) struct Report {
     color: bool,
     json: bool,
     quiet: bool,
+    verbose: bool,
     live: bool,
     /// Whether the last thing written is live lines that the next write replaces, and how many.
     live_lines: Mutex<usize>,
@@ -36,6 +37,7 @@ impl Report {
             color: color && !json,
             json,
             quiet: global.quiet,
+            verbose: global.verbose > 0,
             live: terminal && !json && !global.quiet,
             live_lines: Mutex::new(0),
         }
@@ -44,6 +46,11 @@ impl Report {
     /// Whether lines may be drawn over.
     pub(crate) fn is_live(&self) -> bool {
         self.live
+    }
+
+    /// Whether every checkpoint is worth a line.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Tells a diagnostic.

@@ -28,7 +28,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path, fs: &dyn Fs) -> Result<Loaded, Box<Diagnostic>> {
     let stdin = path == Path::new("-");
     let name = if stdin { "<stdin>".to_owned() } else { path.display().to_string() };
-    let unreadable = |why: String| Diagnostic::error(SCRIPT_UNREADABLE, format!("cannot read the script `{name}`: {why}"));
+    let unreadable =
+        |why: String| Diagnostic::error(SCRIPT_UNREADABLE, format!("cannot read the script `{name}`: {why}"));
     // One byte more than allowed tells too large from just right without reading a whole disk.
     let limit = SCRIPT_BYTES_MAX as u64 + 1;
     let mut bytes = Vec::new();
@@ -47,7 +48,9 @@ pub(crate) fn load(path: &Path, fs: &dyn Fs) -> Result<Loaded, Box<Diagnostic>> 
     }
     if bytes.len() > SCRIPT_BYTES_MAX {
         let most = dflow::common::units::format_size(SCRIPT_BYTES_MAX as u64);
-        return Err(Box::new(unreadable(format!("it is larger than {most}")).with_help("split it into several scripts")));
+        return Err(Box::new(
+            unreadable(format!("it is larger than {most}")).with_help("split it into several scripts"),
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
@@ -212,8 +215,13 @@ mod tests {
 
     #[test]
     fn state_lies_beside_the_script_and_for_stdin_in_the_users_state_folder() {
-        let mut script =
-            Loaded { name: "a/q.sql".into(), text: String::new(), base_dir: "a".into(), stem: "q".into(), stdin: false };
+        let mut script = Loaded {
+            name: "a/q.sql".into(),
+            text: String::new(),
+            base_dir: "a".into(),
+            stem: "q".into(),
+            stdin: false,
+        };
         let none = |_: &str| None;
         let home = |name: &str| (name == "HOME").then(|| "/h".into());
         let xdg = |name: &str| (name == "XDG_STATE_HOME").then(|| "/x".into());

@@ -78,10 +78,7 @@ fn links(text: &str) -> Vec<String> {
 #[test]
 fn every_promise_is_guarded_by_a_test_that_exists() {
     let page = fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
-    let named: Vec<(&str, &str)> = page
-        .split('`')
-        .filter_map(|code| code.split_once(".rs: "))
-        .collect();
+    let named: Vec<(&str, &str)> = page.split('`').filter_map(|code| code.split_once(".rs: ")).collect();
     assert!(named.len() >= 10, "the page lost its tests");
     let missing: Vec<_> = named
         .iter()

@@ -135,7 +135,8 @@ fn only_env_touches_the_outside_world() {
             continue;
         }
         let (code, _) = code_and_tests(&path);
-        exceptions.extend(code.lines().filter(|l| l.contains("clippy::disallowed_methods")).map(|l| format!("{name}: {l}")));
+        exceptions
+            .extend(code.lines().filter(|l| l.contains("clippy::disallowed_methods")).map(|l| format!("{name}: {l}")));
     }
     let named = [
         // The operator benchmark times itself; a clock of Env would be timed along.
@@ -207,9 +208,7 @@ fn constant(line: &str) -> Option<(u16, String)> {
 
 fn mentions(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.match_indices(name).any(|(at, _)| {
-        !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part)
-    })
+    text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
 }
 
 #[test]
