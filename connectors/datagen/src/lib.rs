@@ -11,6 +11,7 @@ mod blackhole;
 mod datagen;
 pub mod error;
 mod generator;
+mod nexmark;
 mod print;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use dflow_connector_api::ConnectorRegistry;
 pub use blackhole::BlackholeFactory;
 pub use datagen::DatagenFactory;
 pub use error::CODES;
+pub use nexmark::NexmarkFactory;
 pub use print::{Capture, Output, PrintFactory, Stderr, Stdout, text};
 
 /// Adds every connector of this crate. `print` writes to the process's standard streams; a caller that wants its
@@ -27,6 +29,7 @@ pub use print::{Capture, Output, PrintFactory, Stderr, Stdout, text};
 pub fn register(registry: &mut ConnectorRegistry) {
     registry
         .connector(Arc::new(DatagenFactory))
+        .connector(Arc::new(NexmarkFactory))
         .connector(Arc::new(PrintFactory::stdio()))
         .connector(Arc::new(BlackholeFactory));
 }

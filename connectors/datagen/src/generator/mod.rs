@@ -242,33 +242,44 @@ impl Split {
     }
 }
 
+enum Said {
+    Event(ReaderEvent),
+    /// Rows were made, and the offered filter dropped them all.
+    Nothing,
+    Wait,
+}
+
 impl<P: Plan> GeneratorReader<P> {
     /// What can be said without waiting.
-    fn poll(&mut self) -> Result<Option<ReaderEvent>> {
+    fn poll(&mut self) -> Result<Said> {
         let total = self.plan.total().unwrap_or(u64::MAX);
         let rate = self.plan.rate();
         let now = if rate.is_some() { self.env.clock.monotonic() } else { Duration::ZERO };
         for _ in 0..self.splits.len() {
             let Some(split) = self.splits.front_mut() else { break };
             let end = rate.map_or(total, |rate| split.due(now, rate).min(total));
-            loop {
-                self.runs.clear();
-                if split.cursor.take(self.plan.batch(), end, &mut self.runs) == 0 {
-                    break;
-                }
+            self.runs.clear();
+            if split.cursor.take(self.plan.batch(), end, &mut self.runs) > 0 {
                 let batch = split.maker.make(&self.runs)?;
-                if batch.num_rows() > 0 {
-                    let id = split.id.clone();
-                    self.splits.rotate_left(1);
-                    return Ok(Some(ReaderEvent::Batch { output: 0, split: id, batch: ChangeBatch::inserts(batch) }));
+                if batch.num_rows() == 0 {
+                    return Ok(Said::Nothing);
                 }
+                let id = split.id.clone();
+                self.splits.rotate_left(1);
+                let batch = ChangeBatch::inserts(batch);
+                return Ok(Said::Event(ReaderEvent::Batch { output: 0, split: id, batch }));
             }
             if split.cursor.next() >= total && !self.plan.keep_alive() {
-                return Ok(self.splits.pop_front().map(|split| ReaderEvent::SplitFinished(split.id)));
+                let id = split.id.clone();
+                self.splits.pop_front();
+                return Ok(Said::Event(ReaderEvent::SplitFinished(id)));
             }
             self.splits.rotate_left(1);
         }
-        Ok((self.no_more && self.splits.is_empty()).then_some(ReaderEvent::End))
+        if self.no_more && self.splits.is_empty() {
+            return Ok(Said::Event(ReaderEvent::End));
+        }
+        Ok(Said::Wait)
     }
 
     /// How long to wait; `None` until something is done to this reader.
@@ -303,12 +314,14 @@ impl<P: Plan> Reader for GeneratorReader<P> {
     fn next(&mut self) -> BoxFuture<'_, Result<ReaderEvent>> {
         Box::pin(async move {
             loop {
-                if let Some(event) = self.poll()? {
-                    return Ok(event);
-                }
-                match self.wait() {
-                    Some(wait) => self.env.clock.sleep(wait).await,
-                    None => std::future::pending().await,
+                match self.poll()? {
+                    Said::Event(event) => return Ok(event),
+                    // A filter that nothing passes must not keep the task from hearing of a barrier.
+                    Said::Nothing => tokio::task::yield_now().await,
+                    Said::Wait => match self.wait() {
+                        Some(wait) => self.env.clock.sleep(wait).await,
+                        None => std::future::pending().await,
+                    },
                 }
             }
         })

@@ -2,4 +2,5 @@
 
 mod datagen;
 mod kit;
+mod nexmark;
 mod print;
