@@ -116,6 +116,22 @@ async fn rows_come_at_their_rate() {
     assert!((3.0..3.1).contains(&took), "301 rows at 100/s took {took} s");
 }
 
+/// A column of every type there is.
+pub(crate) fn wide_columns() -> Vec<dflow_connector_api::Column> {
+    vec![
+        column("a", TypeKind::Boolean),
+        column("b", TypeKind::SmallInt),
+        column("c", TypeKind::Float),
+        column("d", TypeKind::Decimal(38, 5)),
+        column("e", STRING),
+        column("f", TypeKind::Timestamp(9)),
+        column("g", TypeKind::TimestampLtz(3)),
+        column("h", nested()),
+        column("i", TypeKind::Time(3)),
+        column("j", TypeKind::VarBinary(5)),
+    ]
+}
+
 fn nested() -> TypeKind {
     let field = |name: &str, ty: TypeKind| RowField { name: name.into(), ty: ty.into(), comment: None };
     TypeKind::Row(vec![
