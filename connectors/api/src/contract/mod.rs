@@ -82,4 +82,6 @@ macro_rules! contract_tests {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

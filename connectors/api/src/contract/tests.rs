@@ -12,7 +12,7 @@ use crate::sink::{ChangelogSupport, Sink};
 use crate::source::{OutputSchema, Source, SourceChangelog};
 use crate::testing::{Broker, MemorySource, Server, StagedSink};
 
-struct Topics(Broker);
+pub(super) struct Topics(Broker);
 
 fn output(projection: Option<&[usize]>) -> OutputSchema {
     OutputSchema {
@@ -47,7 +47,7 @@ impl SourceFixture for Topics {
     }
 }
 
-fn topics() -> Topics {
+pub(super) fn topics() -> Topics {
     let broker = Broker::new();
     broker.append("a", 0, inserts(0..9)).append("b", 1, inserts(0..3)).append("a", 0, inserts(9..11));
     broker.append("c", 0, inserts(20..25)).append("empty", 0, inserts([])).close();
@@ -55,6 +55,11 @@ fn topics() -> Topics {
 }
 
 crate::source_contract!(memory_source, topics());
+
+pub(super) fn parse_row(row: &str) -> (i64, String) {
+    let (id, name) = row.strip_prefix("+I ").and_then(|r| r.split_once('|')).unwrap();
+    (id.parse().unwrap(), name.to_owned())
+}
 
 struct Table(Server, ChangelogSupport);
 
@@ -68,11 +73,7 @@ impl SinkFixture for Table {
     }
 
     fn visible(&self) -> BoxFuture<'_, Vec<(i64, String)>> {
-        let parse = |row: &String| {
-            let (id, name) = row.strip_prefix("+I ").and_then(|r| r.split_once('|')).unwrap();
-            (id.parse().unwrap(), name.to_owned())
-        };
-        std::future::ready(self.0.rows().iter().map(parse).collect()).boxed()
+        std::future::ready(self.0.rows().iter().map(|row| parse_row(row)).collect()).boxed()
     }
 }
 
