@@ -226,7 +226,7 @@ impl Run {
         true
     }
 
-    async fn to_the_end(mut self) -> Rows {
+    async fn finish(mut self) -> Rows {
         while !self.finished() {
             assert!(self.step(PATIENCE).await, "the source neither has rows nor ends; {} rows so far", self.count());
         }
@@ -252,7 +252,7 @@ fn multiset(rows: &Rows) -> Vec<String> {
 }
 
 async fn read_all(fixture: &dyn SourceFixture, readers: usize) -> Rows {
-    let rows = Run::start(fixture.open(None), fixture.env(), readers, None).to_the_end().await;
+    let rows = Run::start(fixture.open(None), fixture.env(), readers, None).finish().await;
     assert!(!multiset(&rows).is_empty(), "a fixture has rows");
     rows
 }
@@ -270,7 +270,7 @@ pub async fn resumes_from_every_position(fixture: &dyn SourceFixture) {
     let stride = checkpoints.len().div_ceil(POSITIONS_MAX);
     let last = checkpoints.len() - 1;
     for (i, checkpoint) in checkpoints.iter().enumerate().filter(|(i, _)| i % stride == 0 || *i == last) {
-        let resumed = Run::start(fixture.open(None), fixture.env(), 1 + i % 3, Some(checkpoint)).to_the_end().await;
+        let resumed = Run::start(fixture.open(None), fixture.env(), 1 + i % 3, Some(checkpoint)).finish().await;
         if checkpoint.splits == "[]" && checkpoint.rows.is_empty() {
             // Nothing was assigned yet: another number of readers may cut other splits.
             assert_eq!(multiset(&resumed), multiset(&expected), "resumed at event {i}");
@@ -329,7 +329,7 @@ pub async fn a_snapshot_before_the_first_row_starts_at_the_beginning(fixture: &d
     run.carry_out(Event::Enumerator(event));
     let unread = run.checkpoint();
     for (checkpoint, when) in [(unassigned, "nothing was assigned"), (unread, "nothing was read")] {
-        let rows = Run::start(fixture.open(None), fixture.env(), 1, Some(&checkpoint)).to_the_end().await;
+        let rows = Run::start(fixture.open(None), fixture.env(), 1, Some(&checkpoint)).finish().await;
         assert_eq!(multiset(&rows), expected, "restored when {when}");
     }
 }
@@ -348,7 +348,7 @@ pub async fn the_end_comes_only_after_no_more_splits(fixture: &dyn SourceFixture
     }
     assert_eq!(run.count(), count, "no rows come after the last split");
     let checkpoint = run.checkpoint();
-    let rows = Run::start(fixture.open(None), fixture.env(), 2, Some(&checkpoint)).to_the_end().await;
+    let rows = Run::start(fixture.open(None), fixture.env(), 2, Some(&checkpoint)).finish().await;
     assert_eq!(rows, run.rows, "a restore of an ended source reads nothing again");
 }
 

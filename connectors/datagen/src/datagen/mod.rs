@@ -204,22 +204,16 @@ struct DatagenMaker {
 }
 
 impl Maker for DatagenMaker {
-    fn make(&mut self, runs: &[Range<u64>]) -> Result<RecordBatch> {
+    fn make(&mut self, runs: &[Range<u64>]) -> RecordBatch {
         self.rows.clear();
         self.rows.extend(runs.iter().cloned().flatten());
-        let columns = self
-            .fields
-            .iter()
-            .map(|f| values::column(f, &self.context, &self.rows))
-            .collect::<std::result::Result<Vec<ArrayRef>, _>>()
-            .map_err(bug)?;
+        let column =
+            |field| values::column(field, &self.context, &self.rows).expect("a field's kind was chosen by its type");
+        let columns: Vec<ArrayRef> = self.fields.iter().map(column).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(bug)
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .expect("every column has the type of its field and a value per row")
     }
-}
-
-fn bug(e: arrow::error::ArrowError) -> Error {
-    Error::new(CANNOT_GENERATE, format!("the generated columns do not fit the table: {e}"))
 }
 
 /// An error about a field.

@@ -94,6 +94,6 @@ mod tests {
     fn neighbouring_blocks_of_one_split_are_one_run() {
         let mut runs = Vec::new();
         assert_eq!(Cursor::new(0, 1, 3, 1).take(7, 100, &mut runs), 7);
-        assert_eq!(runs, [1..8]);
+        assert_eq!(runs, vec![Range { start: 1, end: 8 }]);
     }
 }

@@ -76,7 +76,7 @@ pub(crate) trait Plan: Send + Sync + 'static {
 /// Makes rows.
 pub(crate) trait Maker: Send {
     /// The projected columns of these indices; perhaps without rows that the offered filter drops.
-    fn make(&mut self, runs: &[Range<u64>]) -> Result<RecordBatch>;
+    fn make(&mut self, runs: &[Range<u64>]) -> RecordBatch;
 }
 
 /// A source of the rows of a [`Plan`].
@@ -260,7 +260,7 @@ impl<P: Plan> GeneratorReader<P> {
             let end = rate.map_or(total, |rate| split.due(now, rate).min(total));
             self.runs.clear();
             if split.cursor.take(self.plan.batch(), end, &mut self.runs) > 0 {
-                let batch = split.maker.make(&self.runs)?;
+                let batch = split.maker.make(&self.runs);
                 if batch.num_rows() == 0 {
                     return Ok(Said::Nothing);
                 }

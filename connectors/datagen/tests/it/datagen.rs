@@ -1,10 +1,12 @@
 //! `datagen` tables.
 
+use dflow_common::metrics::Metrics;
 use dflow_common::types::LENGTH_MAX;
 use dflow_common::{SqlType, TypeKind, types::RowField};
-use dflow_connector_api::FieldMask;
+use dflow_connector_api::{ColumnKind, EnumeratorEvent, FieldMask, ReaderContext, SourceContext, SplitAssignment};
+use serde_json::json;
 
-use crate::kit::{column, lines, refusals, request, source};
+use crate::kit::{column, env, lines, refusals, request, source};
 
 const STRING: TypeKind = TypeKind::VarChar(LENGTH_MAX);
 
@@ -211,4 +213,28 @@ async fn refusals_name_the_field_and_the_way_out() {
         &request(vec![column("v", TypeKind::Array(Box::new(STRING.into())))], &[("fields.v.length", "1000000")]),
     ));
     assert!(big[0].contains("make its 'length' smaller"), "{big:?}");
+}
+
+#[tokio::test]
+async fn state_of_another_source_is_refused() {
+    let source = source("datagen", &request(vec![column("id", TypeKind::Int)], &[])).unwrap();
+    let context = SourceContext { job: "job".into(), parallelism: 1, env: env(), metrics: Metrics::new() };
+    let e = source.enumerator(&context, Some(json!(["a.csv"]))).err().unwrap();
+    assert!(e.to_string().contains("DF5304") && format!("{e:?}").contains("--restore none"), "{e:?}");
+    let mut enumerator = source.enumerator(&context, None).unwrap();
+    let EnumeratorEvent::Assign(splits) = enumerator.next().await.unwrap() else { panic!("splits come first") };
+    let mut reader = source.reader(&ReaderContext { source: context, subtask: 0 }).unwrap();
+    for (split, position) in [(json!({"path": "a.csv"}), None), (splits[0].split.clone(), Some(json!("gtid:7")))] {
+        let foreign = SplitAssignment { id: splits[0].id.clone(), split, position };
+        assert!(reader.add_splits(vec![foreign]).unwrap_err().to_string().contains("DF5304"));
+    }
+}
+
+#[tokio::test]
+async fn metadata_columns_are_refused() {
+    let mut columns = vec![column("offset", TypeKind::BigInt)];
+    columns[0].kind = ColumnKind::Metadata { key: "offset".into(), is_virtual: true };
+    for connector in ["datagen", "nexmark"] {
+        assert!(refusals(source(connector, &request(columns.clone(), &[])))[0].contains("DF5302"), "{connector}");
+    }
 }

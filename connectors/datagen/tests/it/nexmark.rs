@@ -1,5 +1,4 @@
 //! `nexmark` tables, against a sample that Flink read from the original connector with the pinned random source.
-#![allow(clippy::disallowed_methods)]
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMillisecondType};
@@ -11,10 +10,10 @@ use serde_json::{Value as Json, json};
 
 use crate::kit::{batches, column, refusals, request, source};
 
-const STRING: TypeKind = TypeKind::VarChar(LENGTH_MAX);
+pub(crate) const STRING: TypeKind = TypeKind::VarChar(LENGTH_MAX);
 const TIME: TypeKind = TypeKind::Timestamp(3);
 
-fn row(fields: &[(&str, TypeKind)]) -> TypeKind {
+pub(crate) fn row(fields: &[(&str, TypeKind)]) -> TypeKind {
     let field =
         |(name, ty): &(&str, TypeKind)| RowField { name: (*name).into(), ty: SqlType::from(ty.clone()), comment: None };
     TypeKind::Row(fields.iter().map(field).collect())
