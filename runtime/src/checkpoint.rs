@@ -28,7 +28,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use dflow_common::ids::KeyGroup;
 use dflow_common::{Epoch, OperatorId, Span};
-use dflow_connector_api::{Committable, SplitAssignment, StageStore};
+use dflow_connector_api::{Committable, SplitAssignment, SplitId, StageStore};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,7 +93,7 @@ pub struct Claimed {
     pub generation: u64,
     /// What to go on from; `None` starts fresh.
     pub restored: Option<Checkpoint>,
-    /// The number of the next checkpoint. Never used before, also not by an instance that crashed.
+    /// The number of the next checkpoint: greater than that of every committed one.
     pub next_epoch: Epoch,
 }
 
@@ -139,6 +139,24 @@ pub struct SourceSnapshot {
     pub splits: Vec<SplitAssignment>,
     /// Whether the enumerator has said that no other split will come.
     pub no_more_splits: bool,
+    /// What readers had told the enumerator before the barrier and it heard after its own snapshot; told again, in
+    /// order, after a restore.
+    #[serde(default)]
+    pub messages: Vec<EnumeratorInput>,
+}
+
+/// What a reader tells its enumerator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EnumeratorInput {
+    /// A split has no more rows.
+    SplitFinished(SplitId),
+    /// [`dflow_connector_api::ReaderEvent::Message`].
+    Message {
+        /// Of which reader.
+        subtask: usize,
+        /// What it says.
+        message: Value,
+    },
 }
 
 /// A sink at a barrier.
@@ -196,7 +214,7 @@ pub trait CheckpointStore: Send + Sync {
     /// Stores a snapshot durably. It lives on if `epoch` is committed, or carried into a later one.
     fn upload(&self, epoch: Epoch, snapshot: OperatorSnapshot) -> BoxFuture<'_, Result<UploadRef>>;
 
-    /// Makes the checkpoint the newest one, atomically. Instances of which it has no upload keep what the checkpoint
+    /// Makes the checkpoint the newest one, atomically. Epochs grow, with gaps where one was given up. Instances of which it has no upload keep what the checkpoint
     /// before had of them (they have finished).
     ///
     /// # Errors

@@ -154,3 +154,13 @@ impl Classified for Error {
         }
     }
 }
+
+/// A contained panic of `place` as an error of [`PANIC`].
+pub(crate) fn panic_error(place: &str, payload: &(dyn std::any::Any + Send)) -> Error {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "a payload that is not text".to_owned());
+    Diagnostic::error(PANIC, format!("panic in {place}: {text}"))
+        .with_help("this is a bug in dflow; please report it with the script. The last checkpoint is intact")
+        .into()
+}

@@ -10,15 +10,25 @@
 //!       all acks ─> one atomic manifest write = the commit point ─> sinks commit, sources acknowledge
 //! ```
 
+mod attempt;
+mod channel;
 pub mod checkpoint;
 pub mod config;
+mod coordinator;
+mod enumerate;
 pub mod error;
+mod exchange;
+pub mod failpoint;
 pub mod graph;
 pub mod job;
 pub mod keys;
 pub mod operator;
+mod plan;
+mod restart;
 pub mod state;
 pub mod storage;
 mod supervisor;
+mod task;
+mod watermark;
 
 pub use error::{CODES, Error, Result};

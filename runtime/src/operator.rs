@@ -33,7 +33,7 @@ impl Watermark {
 }
 
 /// What an operator emits, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Element {
     /// Changes. Never empty.
     Batch(ChangeBatch),

@@ -47,6 +47,21 @@ impl Env {
     }
 }
 
+impl Env {
+    /// Evaluates the fail point `name`: `None` unless a test has set it with [`set_fail_point`](Self::set_fail_point),
+    /// else the argument of its `return(..)` action. Costs a look into an empty map in production.
+    pub fn fail_point(&self, name: &str) -> Option<String> {
+        fail_parallel::eval(Arc::clone(&self.failpoints), name, Option::unwrap_or_default)
+    }
+
+    /// Sets what happens at the fail point `name`, in the language of the `fail` crate: `1*off->return(crash)` passes
+    /// once and then answers `crash`. For tests.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn set_fail_point(&self, name: &str, actions: &str) {
+        fail_parallel::cfg(Arc::clone(&self.failpoints), name, actions).expect("actions of a test are well formed");
+    }
+}
+
 impl std::fmt::Debug for Env {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Env")
