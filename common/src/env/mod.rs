@@ -60,6 +60,12 @@ impl Env {
     pub fn set_fail_point(&self, name: &str, actions: &str) {
         fail_parallel::cfg(Arc::clone(&self.failpoints), name, actions).expect("actions of a test are well formed");
     }
+
+    /// Calls `f` whenever the fail point `name` is passed. For tests.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn on_fail_point(&self, name: &str, f: impl Fn() + Send + Sync + 'static) {
+        fail_parallel::cfg_callback(Arc::clone(&self.failpoints), name, f).expect("a callback is well formed");
+    }
 }
 
 impl std::fmt::Debug for Env {

@@ -93,12 +93,8 @@ async fn run(
     pass(env, failpoint::BEFORE_RECOVER).await?;
     let committers = recover_sinks(job, claimed.restored.as_ref()).await?;
     let restored = claimed.restored.as_ref().map(|c| c.epoch);
-    let opener = Arc::new(Opener {
-        job: Arc::clone(job),
-        shared: Arc::clone(shared),
-        context: context.clone(),
-        restored,
-    });
+    let opener =
+        Arc::new(Opener { job: Arc::clone(job), shared: Arc::clone(shared), context: context.clone(), restored });
 
     let (seeds, queues) = lay_out(job, plan);
     let tasks = seeds.len();
