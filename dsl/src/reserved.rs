@@ -14,7 +14,7 @@ pub fn is_reserved(word: &str) -> bool {
 }
 
 /// Whether a reserved word is an expression of its own, as `CURRENT_DATE` is.
-pub(crate) fn is_function_without_parentheses(word: &str) -> bool {
+pub fn is_function_without_parentheses(word: &str) -> bool {
     const FUNCTIONS: &[&str] = &[
         "CURRENT_CATALOG",
         "CURRENT_DATE",

@@ -1,0 +1,249 @@
+//! From a query's text to a typed logical plan: names, types, and every error with its place.
+//!
+//! ```text
+//! dsl::Query ─ prepass ─> sqlparser tree ─ SqlToRel ─> LogicalPlan ─ coercion, constants ─> LogicalPlan ─> crate::rel
+//! ```
+//! # Why DataFusion without its session
+//! Its planner and its rules resolve names and types well; its execution is not ours in a stream. The list of rules is
+//! short on purpose: what decides about state (pruning, push-down, sharing) happens on [`crate::rel`], so that an update of
+//! DataFusion does not move operator ids.
+//!
+//! # Invariants
+//! Errors are diagnostics of ours. An error of one statement does not hide those of another.
+
+pub(crate) mod aggregates;
+pub(crate) mod context;
+mod errors;
+pub(crate) mod functions;
+pub(crate) mod library;
+pub(crate) mod prepass;
+pub(crate) mod types;
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::sql::planner::{ParserOptions, SqlToRel};
+use dflow_common::{Diagnostic, Span, SqlType};
+use dflow_dsl::ast as dsl;
+use sqlparser::ast as sql;
+
+use crate::catalog::table_schema;
+use crate::error::{self, Errors, Result, at};
+
+pub(crate) use functions::Functions;
+
+/// A bound query.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundQuery {
+    /// Typed, simplified.
+    pub(crate) plan: LogicalPlan,
+    /// The output columns.
+    pub(crate) columns: Vec<(String, SqlType)>,
+}
+
+/// A bound expression over the columns of a table, which it names without qualifier.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundExpr {
+    pub(crate) expr: Expr,
+    pub(crate) ty: SqlType,
+}
+
+/// Binds queries and expressions.
+pub(crate) struct Binder<'a> {
+    pub(crate) context: prepass::Context<'a>,
+}
+
+impl<'a> Binder<'a> {
+    pub(crate) fn new(context: prepass::Context<'a>) -> Self {
+        Self { context }
+    }
+
+    /// Binds a query without simplifying it: the definition of a view, which is simplified where it is used.
+    ///
+    /// # Errors
+    /// All that names can have, or the first that types have.
+    pub(crate) fn query_raw(&self, query: &dsl::Query) -> Result<(LogicalPlan, Vec<(String, SqlType)>)> {
+        let prepared = prepass::query(self.context, query).map_err(|e| errors_of(e, query.span))?;
+        let options = config();
+        let provider = context::Provider::new(self.context.functions, options.clone(), &prepared.tables);
+        let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
+        let plan = planner
+            .sql_statement_to_plan(sql::Statement::Query(Box::new(prepared.ast)))
+            .map_err(|e| errors::translate(&e, query.span))?;
+        // The types of the output come from the coerced plan; the raw one may not type at all.
+        let typed = analyze(plan.clone(), &options, query.span)?;
+        let types = output_types(&typed, query.span)?;
+        Ok((plan, prepared.names.into_iter().zip(types).collect()))
+    }
+
+    /// Binds and simplifies a query.
+    ///
+    /// # Errors
+    /// As [`Binder::query_raw`].
+    pub(crate) fn query(&self, query: &dsl::Query) -> Result<BoundQuery> {
+        let (plan, columns) = self.query_raw(query)?;
+        let options = config();
+        let plan = analyze(views_as_text(plan, query.span)?, &options, query.span)?;
+        let plan = simplify(plan, &options, query.span)?;
+        Ok(BoundQuery { plan, columns })
+    }
+
+    /// Binds an expression over the columns of a table.
+    ///
+    /// # Errors
+    /// All that names can have, or the first that types have.
+    pub(crate) fn expression(&self, expr: &dsl::Expr, columns: &[(String, SqlType)]) -> Result<BoundExpr> {
+        let ast = prepass::expression(self.context, expr, columns).map_err(|e| errors_of(e, expr.span))?;
+        let options = config();
+        let provider = context::Provider::new(self.context.functions, options.clone(), &[]);
+        let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
+        let schema = DFSchema::try_from(table_schema(columns.iter().map(|(n, t)| (n.as_str(), t))).as_ref().clone())
+            .map_err(|e| errors::translate(&e, expr.span))?;
+        let bound = planner
+            .sql_to_expr(ast, &schema, &mut datafusion::sql::planner::PlannerContext::new())
+            .map_err(|e| errors::translate(&e, expr.span))?;
+        let bound = typed_expression(string_views(bound)?, &schema, expr.span)?;
+        let ty = types::sql_type(&bound, &schema, &|i| columns[i].1.clone()).ok_or_else(|| no_type(expr.span))?;
+        Ok(BoundExpr { expr: bound, ty })
+    }
+}
+
+fn errors_of(list: Vec<Diagnostic>, span: Span) -> Errors {
+    Errors::from_list(list).unwrap_or_else(|| at(error::BAD_QUERY, span, "the query cannot be planned", "").into())
+}
+
+fn no_type(span: Span) -> Diagnostic {
+    at(error::BAD_EXPRESSION, span, "the result has a type Flink SQL has no word for", "no SQL type")
+}
+
+/// DataFusion's options that make it read SQL as Flink does.
+pub(crate) fn config() -> Arc<ConfigOptions> {
+    let mut o = ConfigOptions::new();
+    o.sql_parser.enable_ident_normalization = false;
+    o.sql_parser.parse_float_as_decimal = true;
+    o.sql_parser.map_string_types_to_utf8view = true;
+    o.sql_parser.default_null_ordering = "nulls_min".into();
+    o.sql_parser.collect_spans = true;
+    // A projection that aliases every item is ours; DataFusion need not look for sorts in subqueries.
+    o.optimizer.enable_leaf_expression_pushdown = false;
+    Arc::new(o)
+}
+
+fn parser_options(o: &ConfigOptions) -> ParserOptions {
+    ParserOptions::from(&o.sql_parser)
+}
+
+/// Coerces types.
+fn analyze(plan: LogicalPlan, options: &ConfigOptions, span: Span) -> Result<LogicalPlan> {
+    Analyzer::new().execute_and_check(plan, options, |_, _| {}).map_err(|e| Errors::from(errors::translate(&e, span)))
+}
+
+/// Folds constants. `CURRENT_TIMESTAMP` and its like stay: they have no value before the job runs.
+fn simplify(plan: LogicalPlan, options: &Arc<ConfigOptions>, span: Span) -> Result<LogicalPlan> {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(SimplifyExpressions::new())];
+    let context = OptimizerContext::new_with_config_options(options.clone()).without_query_execution_start_time();
+    Optimizer::with_rules(rules)
+        .optimize(plan, &context, |_, _| {})
+        .map_err(|e| Errors::from(errors::translate(&e, span)))
+}
+
+/// Text literals as Utf8View, which is what columns of text are.
+fn string_views(expr: Expr) -> Result<Expr> {
+    let changed = expr.transform(|e| {
+        Ok(match e {
+            Expr::Literal(ScalarValue::Utf8(s), m) => Transformed::yes(Expr::Literal(ScalarValue::Utf8View(s), m)),
+            other => Transformed::no(other),
+        })
+    });
+    changed.map(|t| t.data).map_err(|e| at_unknown(&e))
+}
+
+fn views_as_text(plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
+    let changed = plan.transform_up(|node| {
+        node.map_expressions(|e| {
+            e.transform(|e| {
+                Ok(match e {
+                    Expr::Literal(ScalarValue::Utf8(s), m) => {
+                        Transformed::yes(Expr::Literal(ScalarValue::Utf8View(s), m))
+                    }
+                    other => Transformed::no(other),
+                })
+            })
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    });
+    changed.map(|t| t.data).map_err(|e| errors::translate(&e, span).into())
+}
+
+fn at_unknown(e: &datafusion::common::DataFusionError) -> Errors {
+    Diagnostic::error(error::BAD_EXPRESSION, e.strip_backtrace()).into()
+}
+
+/// Coerces and simplifies one expression, by way of a projection over an empty relation of the schema.
+fn typed_expression(expr: Expr, schema: &DFSchema, span: Span) -> Result<Expr> {
+    let options = config();
+    let input = LogicalPlan::EmptyRelation(datafusion::logical_expr::EmptyRelation {
+        produce_one_row: false,
+        schema: Arc::new(schema.clone()),
+    });
+    let plan = Projection::try_new(vec![expr.alias("$")], Arc::new(input))
+        .map(LogicalPlan::Projection)
+        .map_err(|e| errors::translate(&e, span))?;
+    let plan = simplify(analyze(plan, &options, span)?, &options, span)?;
+    match plan {
+        LogicalPlan::Projection(p) => Ok(p.expr.into_iter().next().map(Expr::unalias).unwrap_or_default()),
+        _ => Err(at(error::BAD_EXPRESSION, span, "the expression cannot be planned", "").into()),
+    }
+}
+
+/// The SQL types of a plan's output.
+fn output_types(plan: &LogicalPlan, span: Span) -> Result<Vec<SqlType>> {
+    let types = lineage_types(plan);
+    let fallback = plan.schema().fields().iter().map(|f| {
+        SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable())).ok_or_else(|| no_type(span))
+    });
+    match types {
+        Some(types) => Ok(types),
+        None => fallback.collect::<std::result::Result<_, _>>().map_err(Errors::from),
+    }
+}
+
+/// The types of a plan's columns, from the tables up.
+fn lineage_types(plan: &LogicalPlan) -> Option<Vec<SqlType>> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let table = context::planned_table(&scan.source)?;
+            let all: Vec<SqlType> = table.table.columns.iter().map(|c| c.ty.clone()).collect();
+            Some(match &scan.projection {
+                Some(p) => p.iter().map(|i| all[*i].clone()).collect(),
+                None => all,
+            })
+        }
+        LogicalPlan::Projection(p) => {
+            let input = lineage_types(&p.input)?;
+            p.expr.iter().map(|e| types::sql_type(e, p.input.schema(), &|i| input[i].clone())).collect()
+        }
+        LogicalPlan::SubqueryAlias(a) => lineage_types(&a.input),
+        LogicalPlan::Filter(f) => lineage_types(&f.input),
+        LogicalPlan::Distinct(d) => lineage_types(d.input()),
+        LogicalPlan::Sort(s) => lineage_types(&s.input),
+        LogicalPlan::Limit(l) => lineage_types(&l.input),
+        LogicalPlan::Aggregate(a) => {
+            let input = lineage_types(&a.input)?;
+            let schema = a.input.schema();
+            a.group_expr.iter().chain(&a.aggr_expr).map(|e| types::sql_type(e, schema, &|i| input[i].clone())).collect()
+        }
+        _ => plan
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable())))
+            .collect(),
+    }
+}

@@ -1,0 +1,46 @@
+//! The SQL type of a bound expression.
+//!
+//! Arrow knows STRING but not VARCHAR(10), and nothing about NOT NULL inside a ROW. So columns keep the type they were
+//! declared with, casts have the type they name, and everything else reads back from Arrow.
+
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use dflow_common::{SqlType, TypeKind};
+
+/// The type of `expr` over `schema`; `column(i)` is the type of input column `i`.
+pub(crate) fn sql_type(expr: &Expr, schema: &DFSchema, column: &dyn Fn(usize) -> SqlType) -> Option<SqlType> {
+    match expr {
+        Expr::Alias(a) => sql_type(&a.expr, schema, column),
+        Expr::Column(c) => schema.index_of_column(c).ok().map(column),
+        Expr::Literal(ScalarValue::Utf8(Some(s)) | ScalarValue::Utf8View(Some(s)), _) => {
+            // Flink's CHAR(0) is an empty literal's type; columns need a length.
+            Some(SqlType::from(TypeKind::Char(s.chars().count().max(1) as u32)).not_null())
+        }
+        Expr::ScalarFunction(f) if f.name() == "get_field" => {
+            let parent = sql_type(f.args.first()?, schema, column)?;
+            let Some(Expr::Literal(name, _)) = f.args.get(1) else { return arrow_type(expr, schema) };
+            let name = name.try_as_str().flatten()?;
+            match parent.kind {
+                TypeKind::Row(fields) => {
+                    let field = fields.into_iter().find(|f| f.name == name)?;
+                    let nullable = parent.nullable || field.ty.nullable;
+                    Some(field.ty.with_nullable(nullable))
+                }
+                _ => arrow_type(expr, schema),
+            }
+        }
+        Expr::ScalarFunction(f) => match super::library::cast_target(&f.func) {
+            Some(ty) => {
+                let nullable = expr.nullable(schema).ok()?;
+                Some(ty.with_nullable(nullable))
+            }
+            None => arrow_type(expr, schema),
+        },
+        _ => arrow_type(expr, schema),
+    }
+}
+
+fn arrow_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {
+    let ty = SqlType::from_arrow(&expr.get_type(schema).ok()?)?;
+    Some(ty.with_nullable(expr.nullable(schema).unwrap_or(true)))
+}

@@ -1,0 +1,345 @@
+//! Statement by statement through a script.
+//!
+//! Definitions and settings take effect at once, so that later statements see them. INSERTs and bare SELECTs are bound
+//! where they stand and planned together at the end: they form one streaming job. A statement that failed poisons the
+//! names it was to create: later statements that use them are not reported.
+
+use std::collections::HashSet;
+
+use dflow_common::{Diagnostic, SourceMap, Span, Spanned};
+use dflow_dsl::ast::{self as dsl, StatementKind};
+
+use super::{CompiledScript, CompiledStatement, Session, define, options};
+use crate::bind::prepass::Context;
+use crate::bind::{Binder, Functions};
+use crate::catalog::{IfExists, Object, ObjectId, Rows, describe, show_create};
+use crate::error::{self, Errors, Result, at, unsupported};
+use crate::settings::Resolved;
+
+/// Compiles a script; on errors the session is as before.
+pub(super) fn compile(session: &mut Session, script: &dsl::Script, sources: &SourceMap) -> Result<CompiledScript> {
+    let before = (session.catalog.clone(), session.settings.clone());
+    let mut compiler = Compiler {
+        session,
+        sources,
+        errors: Vec::new(),
+        poisoned: HashSet::new(),
+        statements: Vec::new(),
+        warnings: Vec::new(),
+        functions: None,
+    };
+    for statement in &script.statements {
+        compiler.statement(statement);
+    }
+    let result = compiler.finish();
+    if result.is_err() {
+        (session.catalog, session.settings) = before;
+    }
+    result
+}
+
+struct Compiler<'a> {
+    session: &'a mut Session,
+    sources: &'a SourceMap,
+    errors: Vec<Diagnostic>,
+    /// Names whose definition failed.
+    poisoned: HashSet<ObjectId>,
+    statements: Vec<CompiledStatement>,
+    warnings: Vec<Diagnostic>,
+    /// The functions for the time zone they were made for.
+    functions: Option<(String, Functions)>,
+}
+
+impl Compiler<'_> {
+    fn statement(&mut self, statement: &dsl::Statement) {
+        if let StatementKind::Invalid(invalid) = &statement.kind {
+            if let Some(name) = &invalid.creates {
+                self.poison(name);
+            }
+            return;
+        }
+        if let Err(errors) = self.run(statement) {
+            let mut errors = errors.into_diagnostics();
+            // A name whose definition failed is reported once, where it was to be defined.
+            errors.retain(|d| !self.is_consequence(d));
+            self.errors.extend(errors);
+            match &statement.kind {
+                StatementKind::CreateTable(c) => self.poison(&c.name),
+                StatementKind::CreateView(c) => self.poison(&c.name),
+                _ => {}
+            }
+        }
+    }
+
+    fn poison(&mut self, name: &dsl::ObjectName) {
+        if let Ok(id) = self.session.catalog.resolve(name) {
+            self.poisoned.insert(id);
+        }
+    }
+
+    /// Whether an error says that a poisoned name does not exist.
+    fn is_consequence(&self, d: &Diagnostic) -> bool {
+        if d.code != error::TABLE_NOT_FOUND.code {
+            return false;
+        }
+        let text = d.span().map(|s| self.sources.text(s).replace('`', ""));
+        let last = text.as_deref().and_then(|t| t.rsplit('.').next()).map(str::trim);
+        self.poisoned.iter().any(|id| Some(id.name.as_str()) == last)
+    }
+
+    fn run(&mut self, statement: &dsl::Statement) -> Result<()> {
+        let span = statement.span;
+        match &statement.kind {
+            StatementKind::CreateTable(create) => self.create_table(create, span),
+            StatementKind::CreateView(create) => self.create_view(create),
+            StatementKind::CreateCatalog(c) => self.create_catalog(c),
+            StatementKind::CreateDatabase(c) => Ok(self.session.catalog.create_database(&c.name, c.if_not_exists)?),
+            StatementKind::Drop(drop) => self.drop(drop, span),
+            StatementKind::Use(target) => self.use_object(target, span),
+            StatementKind::Set(None) => {
+                let rows = self.session.settings.shown();
+                let rows = rows.into_iter().map(|(k, v)| vec![Some(k), Some(v)]).collect();
+                self.rows(Rows { columns: vec!["key".into(), "value".into()], rows });
+                Ok(())
+            }
+            StatementKind::Set(Some(set)) => self.set(set),
+            StatementKind::Reset(key) => {
+                let key = key.as_ref().map(|k| Spanned::new(k.value.clone(), k.span));
+                Ok(self.session.settings.reset(key.as_ref())?)
+            }
+            StatementKind::Show(show) => self.show(show, span),
+            StatementKind::Describe(d) => self.describe(d, span),
+            StatementKind::Help | StatementKind::Quit | StatementKind::Clear => Ok(()),
+            other => Err(unsupported(name_of(other), span).into()),
+        }
+    }
+
+    /// The settings as they are now.
+    fn resolved(&self) -> Result<Resolved> {
+        self.session.settings.resolve(&crate::settings::Fallbacks {
+            job_name: &self.session.options.job_name,
+            parallelism: self.session.options.parallelism,
+            time_zone: &self.session.options.time_zone,
+        })
+    }
+
+    fn functions(&mut self, time_zone: &str) -> Functions {
+        match &self.functions {
+            Some((zone, functions)) if zone == time_zone => functions.clone(),
+            _ => {
+                let functions = Functions::new(time_zone, &self.session.engine.functions);
+                self.functions = Some((time_zone.to_owned(), functions.clone()));
+                functions
+            }
+        }
+    }
+
+    /// Calls `f` with a binder for the catalog and settings as they are now.
+    fn bind<T>(&mut self, f: impl FnOnce(&Session, &Binder<'_>, &SourceMap) -> Result<T>) -> Result<T> {
+        let resolved = self.resolved()?;
+        let functions = self.functions(&resolved.time_zone);
+        let variables = self.session.options.variables.clone();
+        let expand = move |o: &dsl::Options| options::expand(o, variables.as_ref());
+        let context = Context {
+            catalog: &self.session.catalog,
+            functions: &functions,
+            mode: resolved.mode,
+            dynamic_options: resolved.dynamic_options,
+            expand: &expand,
+        };
+        f(self.session, &Binder::new(context), self.sources)
+    }
+
+    fn create_table(&mut self, create: &dsl::CreateTable, span: Span) -> Result<()> {
+        if create.query.is_some() {
+            return Err(unsupported("CREATE TABLE … AS", span).into());
+        }
+        let table = self.bind(|session, binder, sources| define::table(session, binder, sources, create, None))?;
+        let if_exists = if_exists(create.if_not_exists, create.mode);
+        Ok(self.session.catalog.create(Object::Table(table.into()), if_exists, &create.name)?)
+    }
+
+    fn create_view(&mut self, create: &dsl::CreateView) -> Result<()> {
+        let view = self.bind(|session, binder, sources| define::view(session, binder, sources, create))?;
+        let if_exists = if_exists(create.if_not_exists, create.mode);
+        Ok(self.session.catalog.create(Object::View(view.into()), if_exists, &create.name)?)
+    }
+
+    fn create_catalog(&mut self, create: &dsl::CreateCatalog) -> Result<()> {
+        let entries = create.options.iter().flat_map(|o| &o.entries);
+        for option in entries {
+            let known = match option.key.value.as_str() {
+                "type" => option.value.value == "generic_in_memory",
+                "default-database" => true,
+                _ => false,
+            };
+            if !known {
+                let what = format!("a catalog with '{}' = '{}'", option.key.value, option.value.value);
+                return Err(unsupported(what, option.span)
+                    .with_help("catalogs live in memory: 'type' = 'generic_in_memory'")
+                    .into());
+            }
+        }
+        Ok(self.session.catalog.create_catalog(&create.name, create.if_not_exists)?)
+    }
+
+    fn drop(&mut self, drop: &dsl::Drop, span: Span) -> Result<()> {
+        let catalog = &mut self.session.catalog;
+        Ok(match drop.kind {
+            dsl::ObjectKind::Table => catalog.drop_object(&drop.name, "table", drop.temporary, drop.if_exists)?,
+            dsl::ObjectKind::View => catalog.drop_object(&drop.name, "view", drop.temporary, drop.if_exists)?,
+            dsl::ObjectKind::Database => catalog.drop_database(&drop.name, drop.if_exists, drop.cascade)?,
+            dsl::ObjectKind::Catalog => catalog.drop_catalog(drop.name.object(), drop.if_exists)?,
+            _ if drop.if_exists => {}
+            dsl::ObjectKind::Function => return Err(unsupported("DROP FUNCTION", span).into()),
+            dsl::ObjectKind::Model => return Err(unsupported("DROP MODEL", span).into()),
+            dsl::ObjectKind::MaterializedTable => return Err(unsupported("DROP MATERIALIZED TABLE", span).into()),
+        })
+    }
+
+    fn use_object(&mut self, target: &dsl::Use, span: Span) -> Result<()> {
+        match target {
+            dsl::Use::Catalog(name) => Ok(self.session.catalog.use_catalog(name)?),
+            dsl::Use::Database(name) => Ok(self.session.catalog.use_database(name)?),
+            dsl::Use::Modules(_) => Err(unsupported("USE MODULES", span).into()),
+        }
+    }
+
+    fn set(&mut self, set: &dsl::SetOption) -> Result<()> {
+        let value = match options::expand_text(&set.value, self.session.options.variables.as_ref()) {
+            Ok(value) => value,
+            Err(errors) => return Err(Errors::from_list(errors).expect("an expansion that fails says why")),
+        };
+        let key = Spanned::new(set.key.value.clone(), set.key.span);
+        Ok(self.session.settings.set(&key, value, set.value.span)?)
+    }
+
+    fn rows(&mut self, rows: Rows) {
+        self.statements.push(CompiledStatement::Rows(rows));
+    }
+
+    fn show(&mut self, show: &dsl::Show, span: Span) -> Result<()> {
+        let catalog = &self.session.catalog;
+        let scope = |name: &Option<dsl::ObjectName>| match name {
+            None => Ok((catalog.current_catalog().to_owned(), catalog.current_database().to_owned())),
+            Some(name) => catalog.database_name(name).map(|(c, d)| (c, d.value)),
+        };
+        let rows = match &show.what {
+            dsl::ShowWhat::Catalogs => catalog.show_catalogs(),
+            dsl::ShowWhat::Databases => {
+                let catalog_name = show.scope.as_ref().map(|s| s.object().value.clone());
+                catalog.show_databases(catalog_name.as_deref().unwrap_or(catalog.current_catalog()))
+            }
+            dsl::ShowWhat::Tables | dsl::ShowWhat::Views => {
+                let (c, d) = scope(&show.scope)?;
+                catalog.show_tables(&c, &d, matches!(show.what, dsl::ShowWhat::Views))
+            }
+            dsl::ShowWhat::Columns(name) => describe(catalog.get(name)?),
+            dsl::ShowWhat::Create(kind @ (dsl::ObjectKind::Table | dsl::ObjectKind::View), name) => {
+                let object = catalog.get(name)?;
+                let wanted = if *kind == dsl::ObjectKind::View { "view" } else { "table" };
+                if object.kind() != wanted {
+                    let message = format!("`{name}` is a {}, not a {wanted}", object.kind());
+                    return Err(at(error::WRONG_KIND, name.span, message, "").into());
+                }
+                show_create(object)
+            }
+            dsl::ShowWhat::CurrentCatalog => Rows::list("current catalog name", [catalog.current_catalog().to_owned()]),
+            dsl::ShowWhat::CurrentDatabase => {
+                Rows::list("current database name", [catalog.current_database().to_owned()])
+            }
+            dsl::ShowWhat::Functions { user } => {
+                let mut names: Vec<String> = if *user {
+                    self.session.engine.functions.iter().map(|f| f.name().to_lowercase()).collect()
+                } else {
+                    let zone = self.resolved()?.time_zone;
+                    self.functions(&zone).names().map(str::to_owned).collect()
+                };
+                names.sort();
+                names.dedup();
+                Rows::list("function name", names)
+            }
+            dsl::ShowWhat::MaterializedTables => Rows::list("table name", []),
+            dsl::ShowWhat::Modules { .. } => Rows::list("module name", ["core".to_owned()]),
+            dsl::ShowWhat::Procedures => Rows::list("procedure name", []),
+            dsl::ShowWhat::Models => Rows::list("model name", []),
+            dsl::ShowWhat::Jars => Rows::list("jars", []),
+            dsl::ShowWhat::Jobs => return Err(unsupported("SHOW JOBS", span).into()),
+            dsl::ShowWhat::Partitions(..) => return Err(unsupported("SHOW PARTITIONS", span).into()),
+            dsl::ShowWhat::Create(..) => return Err(unsupported("SHOW CREATE of this kind of object", span).into()),
+        };
+        let rows = match &show.filter {
+            Some(f) => rows.like(&f.pattern.value, f.negated, f.case_insensitive),
+            None => rows,
+        };
+        self.rows(rows);
+        Ok(())
+    }
+
+    fn describe(&mut self, d: &dsl::Describe, span: Span) -> Result<()> {
+        match &d.target {
+            dsl::DescribeTarget::Table(name) => {
+                let rows = describe(self.session.catalog.get(name)?);
+                self.rows(rows);
+                Ok(())
+            }
+            dsl::DescribeTarget::Object(kind, _) => Err(unsupported(format!("DESCRIBE {kind:?}"), span).into()),
+            dsl::DescribeTarget::Job(_) => Err(unsupported("DESCRIBE JOB", span).into()),
+        }
+    }
+
+    fn finish(mut self) -> Result<CompiledScript> {
+        let settings = match self.resolved() {
+            Ok(settings) => Some(settings),
+            Err(errors) => {
+                self.errors.extend(errors.into_diagnostics());
+                None
+            }
+        };
+        self.warnings.extend(self.session.settings.warning());
+        match (Errors::from_list(self.errors), settings) {
+            (Some(errors), _) => Err(errors),
+            (None, Some(settings)) => {
+                Ok(CompiledScript { statements: self.statements, warnings: self.warnings, settings })
+            }
+            (None, None) => Err(Errors::from(Diagnostic::error(error::SETTING_VALUE, "settings do not resolve"))),
+        }
+    }
+}
+
+fn if_exists(keep: bool, mode: dsl::CreateMode) -> IfExists {
+    match (keep, mode) {
+        (true, _) => IfExists::Keep,
+        (false, dsl::CreateMode::Replace) => IfExists::Replace,
+        (false, dsl::CreateMode::Create) => IfExists::Error,
+    }
+}
+
+/// The words a statement begins with.
+fn name_of(kind: &StatementKind) -> &'static str {
+    match kind {
+        StatementKind::CreateFunction(_) => "CREATE FUNCTION",
+        StatementKind::CreateModel(_) => "CREATE MODEL",
+        StatementKind::CreateMaterializedTable(_) => "CREATE MATERIALIZED TABLE",
+        StatementKind::AlterTable(_) => "ALTER TABLE",
+        StatementKind::AlterView(_) => "ALTER VIEW",
+        StatementKind::AlterCatalog(_) => "ALTER CATALOG",
+        StatementKind::AlterDatabase(_) => "ALTER DATABASE",
+        StatementKind::AlterFunction(_) => "ALTER FUNCTION",
+        StatementKind::AlterModel(_) => "ALTER MODEL",
+        StatementKind::AlterMaterializedTable(_) => "ALTER MATERIALIZED TABLE",
+        StatementKind::Truncate(_) => "TRUNCATE TABLE",
+        StatementKind::Update(_) => "UPDATE",
+        StatementKind::Delete(_) => "DELETE",
+        StatementKind::CompilePlan(_) => "COMPILE PLAN",
+        StatementKind::ExecutePlan(_) => "EXECUTE PLAN",
+        StatementKind::LoadModule(_) => "LOAD MODULE",
+        StatementKind::UnloadModule(_) => "UNLOAD MODULE",
+        StatementKind::AddJar(_) => "ADD JAR",
+        StatementKind::RemoveJar(_) => "REMOVE JAR",
+        StatementKind::Call(_) => "CALL",
+        StatementKind::Analyze(_) => "ANALYZE TABLE",
+        StatementKind::StopJob(_) => "STOP JOB",
+        _ => "this statement",
+    }
+}
