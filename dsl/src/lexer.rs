@@ -232,10 +232,11 @@ impl<'a> Lexer<'a> {
             i += 1;
         }
         self.unclosed(prefix + 1, what, &format!("`{quote}`"));
-        // The quote that opens by mistake would swallow the rest of the script, and with it every other error: go on at
-        // the next line.
-        let line = rest.find('\n').unwrap_or(rest.len());
-        self.push(kind, line.max(prefix + 1));
+        // The quote that opens by mistake would swallow the rest of the script, and with it every other error: go on at the
+        // end of the line, and leave a `;` there alone.
+        let line = rest[..rest.find('\n').unwrap_or(rest.len())].trim_end();
+        let line = line.strip_suffix(';').unwrap_or(line);
+        self.push(kind, line.len().max(prefix + 1));
     }
 
     fn unclosed(&mut self, len: usize, what: &str, close: &str) {
@@ -249,8 +250,8 @@ impl<'a> Lexer<'a> {
 
 /// Length of `U&`, `E`, `N`, `X`, `_UTF16` and the like in front of a string; `None` when no string follows.
 fn string_prefix(rest: &str) -> Option<usize> {
-    if rest.starts_with('_') {
-        let end = rest[1..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).map(|e| e + 1)?;
+    if let Some(name) = rest.strip_prefix('_') {
+        let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).map(|e| e + 1)?;
         return (end > 1 && rest[end..].starts_with('\'')).then_some(end);
     }
     let b = rest.as_bytes();

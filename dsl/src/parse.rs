@@ -49,7 +49,9 @@ pub fn parse(source: SourceId, text: &str) -> Parsed {
         return Parsed { script: Script { source, statements: Vec::new() }, diagnostics: vec![d] };
     }
     let (tokens, errors) = lex(source, text);
-    let mut reader = Reader { source, text: Arc::from(text), chunks: chunks(&tokens), statements: Vec::new(), errors };
+    let lexical = errors.len();
+    let mut reader =
+        Reader { source, text: Arc::from(text), chunks: chunks(&tokens), statements: Vec::new(), errors, lexical };
     reader.chunks.reverse();
     while let Some(chunk) = reader.chunks.pop() {
         reader.statement(chunk);
@@ -80,6 +82,8 @@ struct Reader<'a> {
     chunks: Vec<&'a [Token]>,
     statements: Vec<Statement>,
     errors: Vec<Diagnostic>,
+    /// How many of the errors, from the front, are the lexer's.
+    lexical: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -120,19 +124,30 @@ impl<'a> Reader<'a> {
             return self.invalid(chunk);
         }
         match self.read(chunk, None) {
-            Some((kind, used)) => self.push(kind, self.span(used)),
-            None => self.invalid(chunk),
+            Ok((kind, used)) => self.push(kind, self.span(used)),
+            Err(used) => self.invalid(used),
         }
     }
 
     /// Reads a chunk. When a `;` is missing inside, its front is read and the rest becomes the next chunk.
-    fn read(&mut self, chunk: &'a [Token], members: Option<StatementSet>) -> Option<(StatementKind, &'a [Token])> {
+    /// Both outcomes come with the tokens they are about.
+    fn read(
+        &mut self,
+        chunk: &'a [Token],
+        members: Option<StatementSet>,
+    ) -> Result<(StatementKind, &'a [Token]), &'a [Token]> {
+        // Where a token is broken, what follows from it is no error of its own.
+        let span = self.span(chunk);
+        let inside = |d: &Diagnostic| d.span().is_some_and(|s| span.start <= s.start && s.start < span.end);
+        if self.errors[..self.lexical].iter().any(inside) {
+            return Err(chunk);
+        }
         if let Err(d) = check_brackets(self.source, &self.text, chunk) {
             self.errors.push(*d);
-            return None;
+            return Err(chunk);
         }
         let errors = match build::statement(self.source, &self.text, chunk, members) {
-            Ok(kind) => return Some((kind, chunk)),
+            Ok(kind) => return Ok((kind, chunk)),
             Err(errors) => errors,
         };
         let cut = errors.iter().find(|d| d.code == error::MISSING_SEMICOLON.code).and_then(Diagnostic::span);
@@ -141,16 +156,16 @@ impl<'a> Reader<'a> {
             .filter(|at| *at > 0 && *at < chunk.len());
         let Some(cut) = cut else {
             self.errors.extend(errors);
-            return None;
+            return Err(chunk);
         };
         self.errors.extend(errors.into_iter().filter(|d| d.code == error::MISSING_SEMICOLON.code));
         let (front, rest) = chunk.split_at(cut);
         self.chunks.push(rest);
         match build::statement(self.source, &self.text, front, None) {
-            Ok(kind) => Some((kind, front)),
+            Ok(kind) => Ok((kind, front)),
             Err(errors) => {
                 self.errors.extend(errors);
-                None
+                Err(front)
             }
         }
     }
@@ -248,6 +263,11 @@ impl<'a> Reader<'a> {
             }
             if !self.word(member, 0, "INSERT") && !self.words(member, 0, &["EXECUTE", "INSERT"]) {
                 if STATEMENT_WORDS.iter().any(|w| self.word(member, 0, w)) {
+                    if !self.end_follows() {
+                        // The set was left open: this statement is the next one of the script.
+                        self.chunks.push(member);
+                        break false;
+                    }
                     self.errors.push(
                         Diagnostic::error(
                             error::STATEMENT_SET,
@@ -265,8 +285,8 @@ impl<'a> Reader<'a> {
                 let (body, ended) = self.without_end(member);
                 members += 1;
                 match self.read(body, None) {
-                    Some((StatementKind::Insert(insert), _)) => inserts.push(*insert),
-                    Some(_) | None => failed = true,
+                    Ok((StatementKind::Insert(insert), _)) => inserts.push(*insert),
+                    Ok(_) | Err(_) => failed = true,
                 }
                 if ended {
                     last = member;
@@ -299,9 +319,15 @@ impl<'a> Reader<'a> {
             return self.push(StatementKind::StatementSet(set), span);
         }
         match self.read(&head[..begin], Some(set)) {
-            Some((kind, _)) => self.push(kind, span),
-            None => self.push(StatementKind::Invalid(Invalid { creates: None }), span),
+            Ok((kind, _)) => self.push(kind, span),
+            Err(_) => self.push(StatementKind::Invalid(Invalid { creates: None }), span),
         }
+    }
+
+    /// Whether an END comes before the next statement set.
+    fn end_follows(&self) -> bool {
+        let stops = |c: &&&[Token]| self.set_head(c).is_some() || self.word(c, 0, "BEGIN") || self.word(c, 0, "END");
+        self.chunks.iter().rev().find(stops).is_some_and(|c| self.word(c, 0, "END"))
     }
 
     /// A member without an END that belongs to the set: the `;` before it is missing.
@@ -405,7 +431,17 @@ fn check_brackets(source: SourceId, text: &str, chunk: &[Token]) -> Result<(), B
             return Err(Box::new(error::nested_too_deep(span(token))));
         }
         let Some(opener) = closes else { continue };
-        while open.last().is_some_and(|t| t.is_op("<")) {
+        while let Some(t) = open.last().filter(|t| t.is_op("<")) {
+            // `MAP` is a name too: `map < 3` opens nothing.
+            let before = chunk.iter().take_while(|c| c.start < t.start).last();
+            if before.is_some_and(|b| !b.is_word(text, "MAP")) {
+                return Err(Box::new(
+                    Diagnostic::error(error::UNBALANCED, "`<` is never closed")
+                        .with_span(span(t), "opened here")
+                        .with_label(span(token), "`>` goes before this")
+                        .with_help("close the type with `>`"),
+                ));
+            }
             open.pop();
         }
         match open.pop() {

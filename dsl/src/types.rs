@@ -23,16 +23,16 @@ type Result<T> = std::result::Result<T, Box<Diagnostic>>;
 ///
 /// # Errors
 /// An unknown type, a parameter out of range, or text that is no type.
-pub fn parse_type(source: SourceId, text: &str) -> std::result::Result<SqlType, Diagnostic> {
+pub fn parse_type(source: SourceId, text: &str) -> Result<SqlType> {
     let (tokens, mut errors) = lex(source, text);
     if !errors.is_empty() {
-        return Err(errors.swap_remove(0));
+        return Err(Box::new(errors.swap_remove(0)));
     }
     let mut parser = TypeParser::new(source, text, &tokens);
-    let ty = parser.data_type(0).map_err(|d| *d)?;
+    let ty = parser.data_type(0)?;
     match parser.peek() {
         None => Ok(ty),
-        Some(_) => Err(*parser.unexpected("the end of the type")),
+        Some(_) => Err(parser.unexpected("the end of the type")),
     }
 }
 

@@ -429,7 +429,7 @@ pub enum AlterElement {
     /// A column with its place.
     Column {
         /// The column.
-        column: Column,
+        column: Box<Column>,
         /// `FIRST`, `AFTER c`, or at the end.
         position: Option<ColumnPosition>,
     },

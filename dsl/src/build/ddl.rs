@@ -466,7 +466,7 @@ impl Builder<'_> {
                     Some(after) => self.ident_in(&after).map(ColumnPosition::After),
                     None => has(item, Rule::first).then_some(ColumnPosition::First),
                 };
-                Some(AlterElement::Column { column: column?, position })
+                Some(AlterElement::Column { column: Box::new(column?), position })
             }
             _ => None,
         }

@@ -70,9 +70,9 @@ impl Checker {
     }
 
     /// Refuses a clause of another database.
-    fn foreign(&mut self, found: bool, clause: &str, help: &str, span: sqlparser::tokenizer::Span) {
+    fn foreign(&mut self, found: bool, clause: &str, help: &str, span: impl Fn() -> sqlparser::tokenizer::Span) {
         if found {
-            let span = span_of(self.source, span).unwrap_or(self.whole);
+            let span = span_of(self.source, span()).unwrap_or(self.whole);
             self.errors.push(
                 Diagnostic::error(error::FOREIGN_SYNTAX, format!("Flink SQL has no {clause}"))
                     .with_span(span, "not a Flink SQL query")
@@ -97,7 +97,7 @@ impl Checker {
             J::StraightJoin(_) => ("STRAIGHT_JOIN", "write `JOIN`"),
             _ => return,
         };
-        self.foreign(true, clause, help, join.relation.span());
+        self.foreign(true, clause, help, || join.relation.span());
     }
 }
 
@@ -108,7 +108,7 @@ impl Visitor for Checker {
         for cte in query.with.iter().flat_map(|w| &w.cte_tables) {
             self.alias(&cte.alias);
         }
-        let span = query.body.span();
+        let span = || query.body.span();
         self.foreign(!query.locks.is_empty(), "FOR UPDATE or FOR SHARE", "take it away: streams are not locked", span);
         self.foreign(query.for_clause.is_some(), "FOR XML, FOR JSON or FOR BROWSE", "use the JSON functions", span);
         let changes = matches!(
@@ -135,7 +135,7 @@ impl Visitor for Checker {
         for join in select.from.iter().flat_map(|t| &t.joins) {
             self.join(join);
         }
-        let span = select.span();
+        let span = || select.span();
         self.foreign(select.top.is_some(), "TOP", "write `LIMIT n` at the end", span);
         self.foreign(select.into.is_some(), "SELECT INTO", "write `INSERT INTO t SELECT …`", span);
         self.foreign(
@@ -176,12 +176,12 @@ impl Visitor for Checker {
                     true,
                     "PIVOT or UNPIVOT",
                     "write one aggregate with FILTER (WHERE …) per column",
-                    factor.span(),
+                    || factor.span(),
                 );
                 None
             }
             F::JsonTable { .. } | F::OpenJsonTable { .. } | F::XmlTable { .. } | F::SemanticView { .. } => {
-                self.foreign(true, "such a table", "read the JSON with JSON_VALUE and JSON_QUERY", factor.span());
+                self.foreign(true, "such a table", "read the JSON with JSON_VALUE and JSON_QUERY", || factor.span());
                 None
             }
         };

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use dflow_common::limits::NESTING_MAX;
 use dflow_common::{Diagnostic, SourceId, Span};
 use sqlparser::tokenizer as sqlt;
 
@@ -23,24 +24,68 @@ pub(super) struct Converted {
     pub(super) withins: Vec<Within>,
 }
 
-/// An open parenthesis or bracket.
+/// How deep the tree of an expression may become, counted per level of brackets from its operators.
+///
+/// A chain of left-associative operators makes a tree as deep as the chain is long; an operator that binds weaker starts the
+/// chains of the stronger ones anew.
+#[derive(Default)]
+struct Depth {
+    /// Lengths of the chains that are open, weakest operator first.
+    runs: [usize; Depth::CLASSES],
+    /// The longest sum of them in this element of a list.
+    longest: usize,
+    /// The deepest bracket in this element.
+    inside: usize,
+    /// The deepest element before this one.
+    before: usize,
+}
+
+impl Depth {
+    const CLASSES: usize = 5;
+
+    /// The class of an operator: the weaker it binds, the lower.
+    fn class(operator: &str) -> usize {
+        match operator {
+            "OR" => 0,
+            "AND" => 1,
+            "+" | "-" | "||" => 3,
+            "*" | "/" | "%" => 4,
+            _ => 2,
+        }
+    }
+
+    fn operator(&mut self, class: usize) {
+        self.runs[class] += 1;
+        self.runs[class + 1..].fill(0);
+        self.longest = self.longest.max(self.runs.iter().sum());
+    }
+
+    /// A comma, or a word that has the same effect.
+    fn next_element(&mut self) {
+        *self = Self { before: self.total(), ..Self::default() };
+    }
+
+    fn total(&self) -> usize {
+        self.before.max(self.longest + self.inside)
+    }
+}
+
+/// An open parenthesis, bracket or CASE.
+#[derive(Default)]
 struct Level {
-    /// Operators since the last comma.
-    chain: usize,
+    depth: Depth,
     /// Set operations.
     set_operations: usize,
+    /// Open `<` of types: `CAST(x AS MAP<STRING, INT>)`.
+    angles: usize,
+    /// A CASE, which ends with END.
+    case: bool,
     /// The parenthesis of a `PATTERN (…)`, where `^ $ | ? {` have a meaning.
     pattern: bool,
     /// The argument list of a table function: it begins with `TABLE` or `name =>`.
     table_function: bool,
     /// The place of the `MATCH_RECOGNIZE` in front of it.
     match_recognize: Option<Span>,
-}
-
-impl Level {
-    fn new() -> Self {
-        Self { chain: 0, set_operations: 0, pattern: false, table_function: false, match_recognize: None }
-    }
 }
 
 struct Converter<'a> {
@@ -50,6 +95,7 @@ struct Converter<'a> {
     out: Converted,
     levels: Vec<Level>,
     errors: Vec<Diagnostic>,
+    too_deep: bool,
 }
 
 /// Converts all tokens.
@@ -59,8 +105,9 @@ pub(super) fn convert(source: SourceId, text: &Arc<str>, tokens: &[Token]) -> Re
         text,
         tokens,
         out: Converted { tokens: Vec::with_capacity(tokens.len()), hints: Vec::new(), withins: Vec::new() },
-        levels: vec![Level::new()],
+        levels: vec![Level::default()],
         errors: Vec::new(),
+        too_deep: false,
     };
     let mut at = 0;
     while at < tokens.len() {
@@ -82,7 +129,7 @@ impl Converter<'_> {
     fn level(&mut self) -> &mut Level {
         if self.levels.is_empty() {
             // More closed than opened: reported by the splitter, and sqlparser refuses it too.
-            self.levels.push(Level::new());
+            self.levels.push(Level::default());
         }
         self.levels.last_mut().expect("just made sure there is one")
     }
@@ -121,12 +168,21 @@ impl Converter<'_> {
 
     fn word(&mut self, at: usize, token: Token) -> usize {
         let text = token.text(self.text);
-        match text.to_ascii_uppercase().as_str() {
-            "AND" | "OR" | "NOT" | "IS" | "LIKE" | "ILIKE" | "IN" | "BETWEEN" | "SIMILAR" | "CASE" | "COLLATE"
-            | "OVERLAPS" => {
-                self.count(token, |l| &mut l.chain);
+        let upper = text.to_ascii_uppercase();
+        match upper.as_str() {
+            "AND" | "OR" | "NOT" | "IS" | "LIKE" | "ILIKE" | "IN" | "BETWEEN" | "SIMILAR" | "COLLATE" | "OVERLAPS"
+            | "INTERVAL" | "ESCAPE" | "AT" => self.operator(token, &upper),
+            "CASE" => self.open(token, Level { case: true, ..Level::default() }),
+            "END" if self.level().case => self.close(token),
+            "WHEN" | "THEN" | "ELSE" if self.level().case => self.level().depth.next_element(),
+            "UNION" | "EXCEPT" | "INTERSECT" | "MINUS" => {
+                let level = self.level();
+                level.set_operations += 1;
+                level.depth.next_element();
+                if level.set_operations == CHAIN_MAX + 1 {
+                    self.errors.push(too_long(self.span(token), "set operations"));
+                }
             }
-            "UNION" | "EXCEPT" | "INTERSECT" | "MINUS" => self.count(token, |l| &mut l.set_operations),
             "TABLE" if self.name_at(at + 1) && self.starts_query(at) => {
                 self.push(sqlt::Token::make_word("SELECT", None), token);
                 self.push(sqlt::Token::Mul, token);
@@ -284,7 +340,7 @@ impl Converter<'_> {
         let pattern = self.level().pattern;
         let converted = match op {
             "(" | "[" => {
-                let mut level = Level::new();
+                let mut level = Level::default();
                 if op == "(" {
                     level.pattern = pattern
                         || (self.word_at(at.wrapping_sub(1), &["PATTERN"]) && self.level().match_recognize.is_some());
@@ -294,15 +350,18 @@ impl Converter<'_> {
                         .map(|i| self.span(self.tokens[i]));
                     level.table_function = self.name_at(at + 1) && self.op_at(at + 2, "=>");
                 }
-                self.levels.push(level);
+                self.open(token, level);
                 if op == "(" { sqlt::Token::LParen } else { sqlt::Token::LBracket }
             }
             ")" | "]" => {
-                self.levels.pop();
+                while self.level().case {
+                    self.close(token);
+                }
+                self.close(token);
                 if op == ")" { sqlt::Token::RParen } else { sqlt::Token::RBracket }
             }
             "," => {
-                self.level().chain = 0;
+                self.level().depth.next_element();
                 sqlt::Token::Comma
             }
             "." => sqlt::Token::Period,
@@ -319,7 +378,9 @@ impl Converter<'_> {
                 sqlt::Token::Pipe
             }
             _ => {
-                self.count(token, |l| &mut l.chain);
+                if !self.angle(at, op) {
+                    self.operator(token, op);
+                }
                 match op {
                     "=" => sqlt::Token::Eq,
                     "<>" => sqlt::Token::Neq,
@@ -340,19 +401,49 @@ impl Converter<'_> {
         self.push(converted, token);
     }
 
-    /// Counts an operator and reports the one that makes a chain too long.
-    fn count(&mut self, token: Token, counter: impl Fn(&mut Level) -> &mut usize) {
-        let n = counter(self.level());
-        *n += 1;
-        if *n == CHAIN_MAX + 1 {
-            let span = self.span(token);
-            self.errors.push(
-                Diagnostic::error(error::NESTED_TOO_DEEP, format!("more than {CHAIN_MAX} operators in one chain"))
-                    .with_span(span, format!("operator {}", CHAIN_MAX + 1))
-                    .with_help("write a list of values as `IN (…)`, or split the expression with a view"),
-            );
+    /// Whether an operator is a bracket of a type.
+    fn angle(&mut self, at: usize, op: &str) -> bool {
+        const TYPES: &[&str] = &["ROW", "ARRAY", "MAP", "MULTISET"];
+        let opens = op == "<" && at > 0 && self.word_at(at - 1, TYPES);
+        let closes = op == ">" && self.level().angles > 0;
+        let level = self.level();
+        level.angles = level.angles + usize::from(opens) - usize::from(closes);
+        opens || closes
+    }
+
+    fn open(&mut self, token: Token, level: Level) {
+        self.levels.push(level);
+        // The outermost level is no bracket.
+        if self.levels.len() == NESTING_MAX + 2 {
+            self.errors.push(error::nested_too_deep(self.span(token)));
         }
     }
+
+    fn close(&mut self, token: Token) {
+        let inside = self.levels.pop().map_or(0, |level| level.depth.total());
+        let depth = &mut self.level().depth;
+        depth.inside = depth.inside.max(inside);
+        self.check_depth(token);
+    }
+
+    fn operator(&mut self, token: Token, operator: &str) {
+        self.level().depth.operator(Depth::class(operator));
+        self.check_depth(token);
+    }
+
+    /// Reports the first operator or bracket that makes the tree too deep.
+    fn check_depth(&mut self, token: Token) {
+        if self.level().depth.total() > CHAIN_MAX && !self.too_deep {
+            self.too_deep = true;
+            self.errors.push(too_long(self.span(token), "operators"));
+        }
+    }
+}
+
+fn too_long(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(error::NESTED_TOO_DEEP, format!("more than {CHAIN_MAX} {what} in one chain"))
+        .with_span(span, "one too many")
+        .with_help("write a list of values as `IN (…)`, or split the query with views")
 }
 
 /// `5.` and `.5` get the digit that sqlparser's consumers expect.

@@ -83,7 +83,8 @@ impl Reader<'_> {
         let mut entries = Vec::new();
         let mut names = Vec::new();
         while !self.eat(")") {
-            if !(entries.is_empty() && names.is_empty()) && !self.eat(",") {
+            let first = entries.is_empty() && names.is_empty();
+            if !first && !self.eat(",") {
                 return Err(self.error("`,` or `)`"));
             }
             let start = self.at;

@@ -13,8 +13,8 @@
 //!
 //! # Limits
 //! sqlparser's own recursion is bounded and on a growing stack; the number of its prefix parses is bounded too, because its
-//! backtracking over parentheses in FROM is exponential in hostile texts; operators chained in one expression are bounded,
-//! because the tree they make is as deep as the chain is long and is dropped recursively.
+//! backtracking over parentheses in FROM is exponential in hostile texts; operators chained in one expression are bounded
+//! ([`CHAIN_MAX`]), because the tree they make is as deep as the chain is long.
 
 mod check;
 mod convert;
@@ -35,17 +35,30 @@ use crate::ast::{Expr, Query};
 use crate::error;
 use crate::lexer::Token;
 
-/// Operators chained at one level of an expression, and set operations of one query.
-pub const CHAIN_MAX: usize = 1_000;
+/// How deep the operators of an expression may chain and nest, and how many set operations a query may have.
+///
+/// sqlparser's tree is cloned, compared, measured and dropped by recursion; a debug build needs 5 KB of stack per node for
+/// that, and threads have 2 MB.
+pub const CHAIN_MAX: usize = 250;
 /// sqlparser's recursion counter: it takes several steps per parenthesis.
 const RECURSION_MAX: usize = 8 * NESTING_MAX;
+/// Stack that must be left when one of sqlparser's recursive functions starts, else it grows. The crate's default of 128 KB is
+/// less than what a debug build needs from one such function to the next.
+const STACK_LEFT_MIN: usize = 1 << 20;
 /// Prefix parses per token before a query is given up. Honest queries need fewer than ten.
-const STEPS_PER_TOKEN_MAX: u64 = 400;
+const STEPS_PER_TOKEN_MAX: u64 = 32;
 
 type Result<T> = std::result::Result<T, Vec<Diagnostic>>;
 
 /// Reads a query from all of `tokens`.
 pub(crate) fn parse_query(source: SourceId, text: &Arc<str>, tokens: &[Token]) -> Result<Query> {
+    read_query(source, text, tokens).map_err(|errors| {
+        // `SELECT 1 ⏎ INSERT INTO …` fails in many ways; there is one cause.
+        crate::message::missing_semicolon(source, text, tokens).map_or(errors, |d| vec![d])
+    })
+}
+
+fn read_query(source: SourceId, text: &Arc<str>, tokens: &[Token]) -> Result<Query> {
     let span = whole(source, tokens);
     let (converted, ast) = run(source, text, tokens, |parser| parser.parse_query())?;
     let query = Query { ast, span, hints: converted.hints, withins: converted.withins };
@@ -76,12 +89,14 @@ fn run<T>(
     tokens: &[Token],
     read: impl FnOnce(&mut Parser) -> std::result::Result<T, ParserError>,
 ) -> Result<(convert::Converted, T)> {
+    recursive::set_minimum_stack_size(STACK_LEFT_MIN.max(recursive::get_minimum_stack_size()));
     let mut converted = convert::convert(source, text, tokens)?;
     let sql_tokens = std::mem::take(&mut converted.tokens);
     let dialect = Flink {
         source,
         text: text.clone(),
         steps: Cell::new(STEPS_PER_TOKEN_MAX * (sql_tokens.len() as u64 + 16)),
+        furthest: Cell::new(0),
         refusal: RefCell::new(None),
     };
     let mut parser = Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(sql_tokens);
@@ -93,7 +108,8 @@ fn run<T>(
         Ok(ast) => Ok((converted, ast)),
         Err(e) => {
             let refusal = dialect.refusal.borrow_mut().take();
-            Err(vec![refusal.unwrap_or_else(|| crate::message::query_error(source, text, tokens, &e))])
+            let furthest = dialect.furthest.get();
+            Err(vec![refusal.unwrap_or_else(|| crate::message::query_error(source, text, tokens, &e, furthest))])
         }
     }
 }
@@ -105,6 +121,8 @@ struct Flink {
     text: Arc<str>,
     /// Prefix parses left.
     steps: Cell<u64>,
+    /// Where the last expression in the text was begun: what sqlparser says after backtracking is about an earlier place.
+    furthest: Cell<usize>,
     /// The diagnostic of a hook that must not be backtracked over.
     refusal: RefCell<Option<Diagnostic>>,
 }
@@ -118,6 +136,7 @@ impl Flink {
 
     /// Counts one prefix parse.
     fn step(&self, at: Option<Span>) -> std::result::Result<(), ParserError> {
+        self.furthest.set(self.furthest.get().max(at.map_or(0, |s| s.start as usize)));
         match self.steps.get().checked_sub(1) {
             Some(left) => {
                 self.steps.set(left);
