@@ -12,4 +12,7 @@ mod bind;
 mod session;
 
 pub use error::{CODES, Errors, Result};
-pub use session::{CompiledScript, CompiledStatement, Engine, OutputColumns, Session, SessionOptions, StreamJob};
+pub use session::{
+    CompiledScript, CompiledStatement, Engine, FunctionBody, OutputColumns, ScalarFunction, Session, SessionOptions,
+    StreamJob,
+};

@@ -12,6 +12,7 @@
 //! its first statement with one.
 
 mod define;
+mod external;
 mod options;
 mod script;
 
@@ -26,6 +27,8 @@ use dflow_dsl::ast::Script;
 use dflow_dsl::vars::{VariableSource, Variables};
 use dflow_runtime::config::JobConfig;
 use dflow_runtime::graph::JobGraph;
+
+pub use external::{FunctionBody, ScalarFunction};
 
 use crate::batch::BatchJob;
 use crate::catalog::{Catalog, Rows};
@@ -53,6 +56,11 @@ impl Engine {
     pub fn scalar_function(&mut self, function: ScalarUDF) -> &mut Self {
         self.functions.push(Arc::new(function));
         self
+    }
+
+    /// Adds a scalar function of the embedding program, given without DataFusion's types.
+    pub fn register(&mut self, function: ScalarFunction) -> &mut Self {
+        self.scalar_function(function.into())
     }
 
     /// The connectors and formats.
