@@ -9,11 +9,17 @@
 
 pub mod error;
 pub mod pages;
+pub mod pipeline;
 pub mod reference;
 pub mod render;
 
 pub use dflow_common as common;
 pub use dflow_connector_api as connector;
+pub use dflow_dsl as dsl;
+pub use dflow_engine::{
+    CompiledScript, CompiledStatement, Engine, ScalarFunction, Session, SessionOptions, StreamJob, batch, catalog,
+    stream,
+};
 pub use dflow_runtime as runtime;
 
 use dflow_common::CodeInfo;
@@ -22,6 +28,9 @@ use dflow_connector_api::ConnectorRegistry;
 /// The connectors and formats of this build, by its features.
 pub fn registry() -> ConnectorRegistry {
     let mut registry = ConnectorRegistry::new();
+    dflow_formats::register(&mut registry);
+    #[cfg(feature = "files")]
+    dflow_connector_files::register(&mut registry);
     #[cfg(feature = "datagen")]
     dflow_connector_datagen::register(&mut registry);
     registry
@@ -32,10 +41,14 @@ pub fn codes() -> Vec<CodeInfo> {
     let all: &[&[CodeInfo]] = &[
         error::CODES,
         dflow_dsl::CODES,
+        dflow_engine::CODES,
+        dflow_formats::CODES,
         dflow_connector_api::CODES,
         dflow_runtime::CODES,
         #[cfg(feature = "datagen")]
         dflow_connector_datagen::CODES,
+        #[cfg(feature = "files")]
+        dflow_connector_files::CODES,
     ];
     all.concat()
 }

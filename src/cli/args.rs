@@ -254,11 +254,11 @@ pub(crate) enum Bench {
 /// How much, and how the figures are printed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SizeArgs {
-    /// Rows to read
-    #[arg(long, default_value_t = 10_000_000, value_name = "N")]
-    pub(crate) events: u64,
+    /// Rows to read [default: enough for some seconds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) events: Option<u64>,
     /// Subtasks per operator
-    #[arg(short, long, default_value_t = 1, value_name = "P")]
+    #[arg(short, long, default_value_t = 1, value_name = "P", value_parser = parse_count)]
     pub(crate) parallelism: usize,
     /// Print one JSON object per query instead of a table
     #[arg(long)]
@@ -282,7 +282,7 @@ pub(crate) struct NexmarkArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GroupbyArgs {
     /// Distinct keys
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) keys: u64,
     #[command(flatten)]
     pub(crate) size: SizeArgs,
@@ -296,13 +296,17 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_parallelism(text: &str) -> Result<Parallelism, String> {
-    use dflow::common::limits::PARALLELISM_MAX;
-    if text == "auto" {
-        return Ok(Parallelism::Auto);
+    match text {
+        "auto" => Ok(Parallelism::Auto),
+        _ => parse_count(text).map(Parallelism::Fixed).map_err(|e| format!("{e}, or auto")),
     }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    use dflow::common::limits::PARALLELISM_MAX;
     match text.parse() {
-        Ok(n) if (1..=PARALLELISM_MAX).contains(&n) => Ok(Parallelism::Fixed(n)),
-        _ => Err(format!("write a number from 1 to {PARALLELISM_MAX}, or auto")),
+        Ok(n) if (1..=PARALLELISM_MAX).contains(&n) => Ok(n),
+        _ => Err(format!("write a number from 1 to {PARALLELISM_MAX}")),
     }
 }
 

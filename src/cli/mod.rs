@@ -10,17 +10,23 @@
 //! pipe carries data and nothing else. Exit codes come from the class of the first error (`docs/exit-codes.md`).
 
 mod args;
+mod bench;
+mod check;
 mod connectors;
+mod explain;
 mod help;
 mod pipe;
 mod progress;
 mod report;
 mod rows;
+mod run;
 mod script;
 mod stdout;
+mod tables;
 mod watch;
 
 use std::panic;
+use std::sync::Arc;
 
 use args::{Cli, Command};
 use clap::error::ErrorKind;
@@ -35,7 +41,7 @@ pub(crate) fn main() -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let report = Report::new(&cli.global);
+    let report = Arc::new(Report::new(&cli.global));
     let Some(command) = cli.command else {
         // Nothing asked: help, but as talk, and not a success, so that a script notices.
         report.status(&Cli::command().render_help().to_string());
@@ -44,19 +50,22 @@ pub(crate) fn main() -> u8 {
     guarded(&report, || dispatch(&command, &report))
 }
 
-fn dispatch(command: &Command, report: &Report) -> u8 {
+fn dispatch(command: &Command, report: &Arc<Report>) -> u8 {
     match command {
+        Command::Run(args) => run::run(args, report),
+        Command::Check(args) => check::check(args, report),
+        Command::Explain(args) => explain::explain(args, report),
+        Command::Bench(args) => bench::bench(args, report),
         Command::Connectors(args) => connectors::connectors(args, report),
         Command::Help(args) => help::help(args, report),
         Command::Version => help::version(report),
         Command::Completions { shell } => help::completions(*shell, report),
-        _ => 2,
     }
 }
 
 /// Runs `body`; a panic in it becomes a diagnostic and exit code 1.
 fn guarded(report: &Report, body: impl FnOnce() -> u8) -> u8 {
-    let place = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let place = Arc::new(std::sync::Mutex::new(None));
     let seen = place.clone();
     // The default hook prints a backtrace hint that helps nobody; the place is told with the diagnostic.
     panic::set_hook(Box::new(move |info| {

@@ -47,7 +47,8 @@ impl Pipe {
         Rows { pipe: self.clone(), writer, left: limit }
     }
 
-    fn close(&self) {
+    /// Nobody wants more lines.
+    pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::Relaxed);
         // Keeps one permit, so that a watcher that asks later is woken too.
         self.0.done.notify_one();
@@ -112,7 +113,8 @@ fn failed(error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-    use dflow::common::Classified;
+    use arrow::datatypes::DataType;
+    use dflow::common::{Classified, SqlType};
     use futures::FutureExt;
 
     use super::super::args;
@@ -143,7 +145,8 @@ mod tests {
 
     fn rows(sink: &Sink, limit: Option<u64>) -> (Pipe, Rows) {
         let pipe = Pipe::to(Box::new(sink.clone()));
-        let writer = RowWriter::new(args::Output::Csv, batch(0..0).schema(), false).unwrap();
+        let columns = [("n".to_owned(), SqlType::from_arrow(&DataType::Int64).unwrap())];
+        let writer = RowWriter::new(args::Output::Csv, &columns, false).unwrap();
         let rows = pipe.rows(writer, limit);
         (pipe, rows)
     }

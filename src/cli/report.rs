@@ -5,6 +5,9 @@
 //! status lines  head block, progress, summary          not with -q; as {"level":"INFO","msg":…} in JSON
 //! last line     dflow: exit 12 preflight [DF…] …       whenever the exit code is not 0
 //! ```
+//! # Secrets
+//! Values that came from `${env:…}` and `${file:…}` are typed as secrets and print as `***` by themselves. Should one
+//! travel further as a plain text, such as a path in the message of a system call, it is masked here once more.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -24,7 +27,11 @@ pub(crate) struct Report {
     live: bool,
     /// Whether the last thing written is live lines that the next write replaces, and how many.
     live_lines: Mutex<usize>,
+    secrets: Mutex<Vec<String>>,
 }
+
+/// Shorter values are not masked in running text: they would hide half of it, and nothing that short is a secret.
+const MASKED_LENGTH_MIN: usize = 4;
 
 impl Report {
     /// As the flags and the environment say.
@@ -40,7 +47,30 @@ impl Report {
             verbose: global.verbose > 0,
             live: terminal && !json && !global.quiet,
             live_lines: Mutex::new(0),
+            secrets: Mutex::default(),
         }
+    }
+
+    /// Never shows this value.
+    pub(crate) fn keep_secret(&self, value: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A secret of several lines is shown line by line, if at all.
+        for part in value.lines().map(str::trim).filter(|p| p.len() >= MASKED_LENGTH_MIN) {
+            if secrets.iter().all(|s| s != part) {
+                secrets.push(part.to_owned());
+            }
+        }
+        // Longest first: a secret may contain another.
+        secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
+    }
+
+    /// The text without the secrets in it.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        let secrets = self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        secrets.iter().fold(text.to_owned(), |text, secret| {
+            let escaped = serde_json::to_string(secret).unwrap_or_default();
+            text.replace(secret.as_str(), "***").replace(escaped.trim_matches('"'), "***")
+        })
     }
 
     /// Whether lines may be drawn over.
@@ -135,7 +165,7 @@ impl Report {
     fn write(&self, text: &str) {
         let mut drawn = self.lock();
         let mut all = erase(std::mem::take(&mut *drawn));
-        all.push_str(text);
+        all.push_str(&self.masked(text));
         all.push('\n');
         put(&all);
     }
@@ -177,6 +207,21 @@ mod tests {
         assert!(wants_color(Auto, false, false, true));
         assert!(!wants_color(Auto, false, true, true));
         assert!(!wants_color(Auto, false, false, false));
+    }
+
+    #[test]
+    fn secrets_are_masked_wherever_they_turn_up() {
+        let global = Global { color: ColorChoice::Never, quiet: true, verbose: 0, log_format: LogFormat::Text };
+        let report = Report::new(&global);
+        report.keep_secret("hunter2\nsecond line\nab");
+        report.keep_secret("hunter2-and-more");
+        report.keep_secret("quote\"d");
+        assert_eq!(
+            report.masked("cannot open /x/hunter2/y: hunter2-and-more, second line"),
+            "cannot open /x/***/y: ***, ***"
+        );
+        assert_eq!(report.masked(r#"{"message":"quote\"d"}"#), r#"{"message":"***"}"#);
+        assert_eq!(report.masked("ab"), "ab", "too short to be one");
     }
 
     #[test]

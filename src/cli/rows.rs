@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dflow::common::{ChangeBatch, SourceId, Span, SqlType};
 use dflow::connector::format::{Encoder, FormatFactory, FormatRequest};
@@ -35,21 +35,20 @@ pub(crate) enum RowWriter {
 }
 
 impl RowWriter {
-    /// A writer of rows of this schema. `changing`: whether rows other than `+I` may come.
+    /// A writer of rows of these columns. `changing`: whether rows other than `+I` may come.
     ///
     /// # Errors
     /// A column of a type that JSON cannot carry.
-    pub(crate) fn new(output: Output, schema: SchemaRef, changing: bool) -> Result<Self, Vec<Error>> {
+    pub(crate) fn new(output: Output, columns: &[(String, SqlType)], changing: bool) -> Result<Self, Vec<Error>> {
+        let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(|(n, ty)| ty.to_field(n)).collect::<Vec<_>>()));
         Ok(match output {
-            Output::Jsonl => RowWriter::Jsonl(json_encoder(&schema)?),
+            Output::Jsonl => RowWriter::Jsonl(json_encoder(columns)?),
             Output::Csv => {
-                let names = schema.fields().iter().map(|f| quoted(f.name()));
+                let names = columns.iter().map(|(name, _)| quoted(name));
                 let header = changing.then(|| "op".to_owned()).into_iter().chain(names).collect::<Vec<_>>().join(",");
                 RowWriter::Csv { header: Some(header + "\n"), changing, schema }
             }
-            Output::Table => {
-                RowWriter::Table { header: true, changing, widths: vec![0; schema.fields().len()], schema }
-            }
+            Output::Table => RowWriter::Table { header: true, changing, widths: vec![0; columns.len()], schema },
         })
     }
 
@@ -111,31 +110,29 @@ impl RowWriter {
     }
 }
 
-/// The `json` format over the columns of an Arrow schema.
-fn json_encoder(schema: &SchemaRef) -> Result<Box<dyn Encoder>, Vec<Error>> {
+/// The `json` format over these columns.
+fn json_encoder(columns: &[(String, SqlType)]) -> Result<Box<dyn Encoder>, Vec<Error>> {
     let span = Span::new(SourceId(u32::MAX), 0, 0);
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|f| match SqlType::from_arrow(f.data_type()) {
-            Some(ty) => Ok(Column { name: f.name().clone(), ty, kind: ColumnKind::Physical, span }),
-            None => Err(Error::new(
-                dflow::error::OUTPUT_FAILED,
-                format!("column `{}` cannot be printed as JSON: it is {}", f.name(), f.data_type()),
-            )),
-        })
-        .collect::<Result<Vec<_>>>()
-        .map_err(|e| vec![e])?;
+    let column = |(name, ty): &(String, SqlType)| Column {
+        name: name.clone(),
+        ty: ty.clone(),
+        kind: ColumnKind::Physical,
+        span,
+    };
+    let schema = TableSchema {
+        columns: columns.iter().map(column).collect(),
+        primary_key: Vec::new(),
+        partition_keys: Vec::new(),
+    };
     let request = FormatRequest {
         table: "result".into(),
         projection: (0..columns.len()).collect(),
-        schema: TableSchema { columns, primary_key: Vec::new(), partition_keys: Vec::new() },
+        schema,
         options: Vec::new(),
         span,
         time_zone: "UTC".into(),
     };
-    let factory: Arc<dyn FormatFactory> = Arc::new(dflow_formats::json::Json);
-    factory.encoding(&request)?.encoder().map_err(|e| vec![e])
+    dflow_formats::json::Json.encoding(&request)?.encoder().map_err(|e| vec![e])
 }
 
 /// `{"a":1}` per row from the encoder, with `"op"` put in front.
@@ -221,7 +218,10 @@ mod tests {
     }
 
     fn written(output: Output, changing: bool, batches: &[ChangeBatch]) -> String {
-        let mut writer = RowWriter::new(output, batches[0].schema(), changing).unwrap();
+        let schema = batches[0].schema();
+        let columns: Vec<_> =
+            schema.fields().iter().map(|f| (f.name().clone(), SqlType::from_arrow(f.data_type()).unwrap())).collect();
+        let mut writer = RowWriter::new(output, &columns, changing).unwrap();
         let mut out = String::new();
         for b in batches {
             writer.append(b, &mut out).unwrap();

@@ -2,12 +2,17 @@
 //!
 //! A reader that went away (`dflow … | head`) is not an error: there is nobody left to print for.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use dflow::common::{Diagnostic, SourceMap};
 use dflow::error::OUTPUT_FAILED;
 
 use super::report::Report;
+
+/// Whether a person reads it.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
 
 /// Prints a text; the exit code.
 pub(crate) fn print(text: &str, report: &Report) -> u8 {

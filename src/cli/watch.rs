@@ -60,7 +60,7 @@ impl Signals {
     }
 
     /// The next signal, as the exit code it stands for when it is the second. Cancel safe.
-    async fn next(&mut self) -> u8 {
+    pub(crate) async fn next(&mut self) -> u8 {
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => 130,
