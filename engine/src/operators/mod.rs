@@ -13,10 +13,14 @@
 //! The planner builds the plain `…Spec` structs; each is an [`OperatorFactory`](dflow_runtime::operator::OperatorFactory).
 
 pub mod calc;
+mod changes;
 pub mod consolidate;
 pub mod error;
 pub mod hash_agg;
+mod key_table;
 pub mod normalize;
 pub mod sink_edge;
+#[cfg(test)]
+mod testing;
 pub mod union;
 pub mod watermark;

@@ -30,8 +30,21 @@
 //! [`RETRACT_MISSING`]: super::error::RETRACT_MISSING
 //! [`RETRACT_VALUE_MISSING`]: super::error::RETRACT_VALUE_MISSING
 
+mod accumulators;
+mod distinct;
+mod emit;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+
 use arrow::datatypes::{DataType, SchemaRef};
-use dflow_common::Span;
+use dflow_common::{ChangeBatch, Span};
+use dflow_runtime::Result;
+use dflow_runtime::operator::{Operator, OperatorContext, OperatorFactory, Output, StateSize};
+use dflow_runtime::state::{SnapshotWriter, StateReader, TableSpec};
+
+use state::{HashAgg, Layout};
 
 /// Which aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,4 +128,48 @@ pub struct HashAggSpec {
     pub input_retracts: bool,
     /// Whether updates are sent as `-U +U`; `false` sends `+U` only, for consumers that overwrite by key.
     pub update_before: bool,
+}
+
+impl HashAggSpec {
+    /// Name of column `i` of the input, for messages.
+    fn column_name(&self, i: usize) -> &str {
+        self.input.field(i).name()
+    }
+}
+
+impl OperatorFactory for HashAggSpec {
+    fn create(&self, context: &OperatorContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(HashAgg::new(self.clone(), context)?))
+    }
+
+    fn tables(&self) -> Vec<TableSpec> {
+        // A layout that cannot be built is reported by `create`, which the runtime calls first.
+        Layout::new(self).map(|layout| layout.tables(self)).unwrap_or_default()
+    }
+}
+
+impl Operator for HashAgg {
+    fn process(&mut self, _input: usize, batch: ChangeBatch, _out: &mut Output) -> Result<()> {
+        self.update(&batch)
+    }
+
+    fn pending_rows(&self) -> usize {
+        self.touched.len()
+    }
+
+    fn flush(&mut self, out: &mut Output) -> Result<()> {
+        self.emit(out)
+    }
+
+    fn snapshot(&mut self, writer: &mut SnapshotWriter) -> Result<()> {
+        self.save(writer)
+    }
+
+    fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+        self.load(reader)
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.size()
+    }
 }
