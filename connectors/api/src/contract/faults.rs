@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::tests::{parse_row, topics};
+use super::tests::{KeyedTable, parse_row, topics};
 use super::{Growing, SinkFixture, SourceFixture, sink, source};
 use crate::error::Result;
 use crate::sink::{
@@ -326,6 +326,8 @@ async fn the_sink_suite_finds_every_fault() {
     must_fail(sink::another_parallelism_finds_what_was_prepared(&table(ForgetsPending)), "pending").await;
     must_fail(sink::an_aborted_checkpoint_comes_with_the_next(&table(OneWriterWins)), "aborted checkpoint").await;
     must_fail(sink::kinds_that_were_not_declared_are_refused(&table(WritesDeletesAsInserts)), "deletes").await;
+    let keeps_all = KeyedTable { ignores_deletes: true, ..KeyedTable::default() };
+    must_fail(sink::upserts_overwrite_and_deletes_remove(&keeps_all), "deletes").await;
     must_fail(sink::an_empty_epoch_shows_nothing_and_harms_nothing(&table(ForgetsCommit)), "nothing committed").await;
 }
 

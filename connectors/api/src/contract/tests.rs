@@ -1,14 +1,18 @@
 //! The suites on the systems in memory: both prove each other.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use dflow_common::{Env, env::sim};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use dflow_common::{ChangeBatch, Env, Epoch, env::sim};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::sink::{inserts, schema};
 use super::{Growing, SinkFixture, SourceFixture};
-use crate::sink::{ChangelogSupport, Sink};
+use crate::error::Result;
+use crate::sink::{ChangelogSupport, Committable, Sink, SinkMode, Writer, WriterContext};
 use crate::source::{OutputSchema, Source, SourceChangelog};
 use crate::testing::{Broker, MemorySource, Server, StagedSink};
 
@@ -78,3 +82,60 @@ impl SinkFixture for Table {
 }
 
 crate::sink_contract!(staged_sink, Table(Server::new(), ChangelogSupport::AppendOnly));
+
+/// A table by key that takes changes as they come: what it is told again changes nothing.
+#[derive(Clone, Default)]
+pub(super) struct KeyedTable {
+    pub(super) rows: Arc<Mutex<BTreeMap<i64, String>>>,
+    pub(super) ignores_deletes: bool,
+}
+
+impl Sink for KeyedTable {
+    fn mode(&self) -> SinkMode {
+        SinkMode::Idempotent
+    }
+
+    fn changelog(&self) -> ChangelogSupport {
+        ChangelogSupport::Upsert
+    }
+
+    fn writer(&self, _context: &WriterContext) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Writer for KeyedTable {
+    fn write(&mut self, batch: ChangeBatch) -> BoxFuture<'_, Result<()>> {
+        let (ids, names) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string_view());
+        let mut rows = self.rows.lock().unwrap();
+        for row in 0..batch.num_rows() {
+            if batch.ops.sign(row) > 0 {
+                rows.insert(ids.value(row), names.value(row).to_owned());
+            } else if !self.ignores_deletes {
+                rows.remove(&ids.value(row));
+            }
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn prepare(&mut self, _epoch: Epoch) -> BoxFuture<'_, Result<Vec<Committable>>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+}
+
+impl SinkFixture for KeyedTable {
+    fn env(&self) -> Env {
+        sim::env_real_fs(5)
+    }
+
+    fn open(&self) -> Arc<dyn Sink> {
+        Arc::new(self.clone())
+    }
+
+    fn visible(&self) -> BoxFuture<'_, Vec<(i64, String)>> {
+        let rows = self.rows.lock().unwrap().clone();
+        std::future::ready(rows.into_iter().collect()).boxed()
+    }
+}
+
+crate::sink_contract!(keyed_sink, KeyedTable::default());
