@@ -63,7 +63,8 @@ impl Token {
     pub(crate) fn describe(&self, text: &str) -> String {
         let shown = shorten(self.text(text));
         match self.kind {
-            TokenKind::String => format!("the string {shown}"),
+            // What is in a string may be a password.
+            TokenKind::String => "a string".into(),
             TokenKind::Number => format!("the number {shown}"),
             TokenKind::Hint => "a hint".into(),
             TokenKind::Quoted => format!("the name {shown}"),

@@ -14,8 +14,8 @@ use dflow_common::{Diagnostic, SourceId, Span, SqlType, TypeKind};
 use sqlparser::ast as sql;
 
 use crate::ast::FLINK_TYPE;
-use crate::error;
 use crate::lexer::{Token, TokenKind, lex, unquote};
+use crate::{error, reserved};
 
 type Result<T> = std::result::Result<T, Box<Diagnostic>>;
 
@@ -335,6 +335,9 @@ impl<'a> TypeParser<'a> {
         loop {
             let Some(token) = self.peek() else { return Err(self.unexpected("a field name")) };
             let name = match token.kind {
+                TokenKind::Word if reserved::is_reserved(token.text(self.text)) => {
+                    return Err(Box::new(reserved::error(self.span(token), token.text(self.text))));
+                }
                 TokenKind::Word => token.text(self.text).to_owned(),
                 TokenKind::Quoted => unquote(token.text(self.text)),
                 _ => return Err(self.unexpected("a field name")),

@@ -283,10 +283,15 @@ impl<'a> Builder<'a> {
             Rule::string => self.string(&inner),
             rule => {
                 let value = if rule == Rule::dq { unquote(text) } else { text.to_owned() };
+                // A value may be a password: only keys are repeated.
+                let help = match what {
+                    "key" => format!("write '{}'", value.trim_matches('`').replace('\'', "''")),
+                    _ => "put it in single quotes, numbers and booleans too".to_owned(),
+                };
                 self.errors.push(
                     Diagnostic::error(error::OPTION_NOT_QUOTED, format!("this option {what} is not a string"))
                         .with_span(span, "needs single quotes")
-                        .with_help(format!("write '{}'", value.trim_matches('`').replace('\'', "''"))),
+                        .with_help(help),
                 );
                 Spanned::new(value, span)
             }

@@ -101,6 +101,29 @@ impl Checker {
     }
 }
 
+/// Whether Flink has a binary operator.
+fn is_flinks(op: &sql::BinaryOperator) -> bool {
+    use sql::BinaryOperator as B;
+    matches!(
+        op,
+        B::Plus
+            | B::Minus
+            | B::Multiply
+            | B::Divide
+            | B::Modulo
+            | B::StringConcat
+            | B::Gt
+            | B::Lt
+            | B::GtEq
+            | B::LtEq
+            | B::Eq
+            | B::NotEq
+            | B::And
+            | B::Or
+            | B::Overlaps
+    )
+}
+
 impl Visitor for Checker {
     type Break = ();
 
@@ -121,6 +144,15 @@ impl Visitor for Checker {
             "write `INSERT INTO t WITH … SELECT …`",
             span,
         );
+        let mut bodies = vec![&*query.body];
+        while let Some(body) = bodies.pop() {
+            if let sql::SetExpr::SetOperation { left, right, set_quantifier, .. } = body {
+                use sql::SetQuantifier as Q;
+                let by_name = matches!(set_quantifier, Q::ByName | Q::AllByName | Q::DistinctByName);
+                self.foreign(by_name, "set operation BY NAME", "name the columns in the same order", || body.span());
+                bodies.extend([&**left, &**right]);
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -158,6 +190,18 @@ impl Visitor for Checker {
 
     fn pre_visit_table_factor(&mut self, factor: &sql::TableFactor) -> ControlFlow<()> {
         use sql::TableFactor as F;
+        if let F::Table { with_hints, partitions, json_path, index_hints, .. } = factor {
+            let span = || factor.span();
+            self.foreign(
+                !with_hints.is_empty(),
+                "WITH (…) behind a table",
+                "write `/*+ OPTIONS('key' = 'value') */`",
+                span,
+            );
+            self.foreign(!partitions.is_empty(), "PARTITION (…) behind a table", "write a condition in WHERE", span);
+            self.foreign(json_path.is_some(), "JSON path behind a table", "use JSON_VALUE", span);
+            self.foreign(!index_hints.is_empty(), "index hint", "take it away", span);
+        }
         let alias = match factor {
             F::Table { alias, .. }
             | F::Derived { alias, .. }
@@ -204,6 +248,14 @@ impl Visitor for Checker {
         match expr {
             sql::Expr::Identifier(ident) if !reserved::is_function_without_parentheses(&ident.value) => {
                 self.name(ident)
+            }
+            sql::Expr::BinaryOp { op, .. } if !is_flinks(op) => {
+                self.foreign(true, &format!("operator {op}"), "use a function such as DIV, BITAND or REGEXP", || {
+                    expr.span()
+                });
+            }
+            sql::Expr::RLike { .. } => {
+                self.foreign(true, "operator RLIKE or REGEXP", "write `REGEXP(text, pattern)`", || expr.span());
             }
             sql::Expr::CompoundIdentifier(parts) => parts.iter().for_each(|p| self.name(p)),
             sql::Expr::Function(f) => {

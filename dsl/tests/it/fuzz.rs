@@ -69,6 +69,14 @@ fn expressions(s: &Statement) -> Vec<Span> {
     spans
 }
 
+/// 4,000 cases in CI; `DFLOW_TEST_LEVEL=full` runs fifty times as many.
+fn rounds() -> usize {
+    match std::env::var("DFLOW_TEST_LEVEL").as_deref() {
+        Ok("full") => 200_000,
+        _ => 4_000,
+    }
+}
+
 /// Small and seeded, so that a failing case can be run again.
 struct Random(u64);
 
@@ -183,7 +191,7 @@ fn mutated_statements_never_panic_and_every_place_is_in_the_text() {
     let seeds = texts();
     let mut random = Random(0x5DEE_CE66_D1CE_4E5B);
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..4_000 {
+    for _ in 0..rounds() {
         let parsed = check(&mutate(&mut random, &seeds));
         *(if parsed.is_ok() { &mut accepted } else { &mut refused }) += 1;
     }

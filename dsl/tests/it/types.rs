@@ -83,6 +83,7 @@ fn wrong_types_say_what_is_wrong_with_them() {
         ("MAP<INT>", error::UNKNOWN_TYPE, ">"),
         ("INT INT", error::UNKNOWN_TYPE, "INT"),
         ("ROW<a>", error::UNKNOWN_TYPE, ">"),
+        ("ROW<value INT>", error::RESERVED_WORD, "value"),
         ("DECIMAL(0)", error::TYPE_PARAMETER, "0"),
         ("DECIMAL(39, 2)", error::TYPE_PARAMETER, "39"),
         ("DECIMAL(4, 5)", error::TYPE_PARAMETER, "5"),
