@@ -246,7 +246,8 @@ impl<'a> Reader<'a> {
         let mut inserts = Vec::new();
         let mut members = 0;
         let mut failed = false;
-        let mut last = head;
+        // The set reaches as far as its tokens were read: a member may have been cut where a `;` is missing.
+        let mut last = &head[..begin];
         let mut chunk = (begin < head.len()).then(|| &head[begin..]).or_else(|| self.chunks.pop());
         let closed = loop {
             let Some(member) = chunk else { break false };
@@ -262,41 +263,48 @@ impl<'a> Reader<'a> {
                 break true;
             }
             if !self.word(member, 0, "INSERT") && !self.words(member, 0, &["EXECUTE", "INSERT"]) {
-                if STATEMENT_WORDS.iter().any(|w| self.word(member, 0, w)) {
-                    if !self.end_follows() {
-                        // The set was left open: this statement is the next one of the script.
-                        self.chunks.push(member);
-                        break false;
-                    }
-                    self.errors.push(
-                        Diagnostic::error(
-                            error::STATEMENT_SET,
-                            format!("only INSERT can be in a statement set, found {}", member[0].describe(&self.text)),
-                        )
-                        .with_span(self.span(&member[..1]), "not an INSERT")
-                        .with_label(self.span(&head[..begin]), "the set starts here")
-                        .with_help("end the set with `END;` first"),
-                    );
-                } else {
-                    self.errors.extend(self.refuse(member));
+                let known = STATEMENT_WORDS.iter().any(|w| self.word(member, 0, w));
+                if known && !self.end_follows() {
+                    // The set was left open: this statement is the next one of the script.
+                    self.chunks.push(member);
+                    break false;
                 }
+                let unknown = if known { None } else { self.refuse(member) };
+                self.errors.push(unknown.unwrap_or_else(|| {
+                    let found = member[0].describe(&self.text);
+                    Diagnostic::error(
+                        error::STATEMENT_SET,
+                        format!("only INSERT can be in a statement set, found {found}"),
+                    )
+                    .with_span(self.span(&member[..1]), "not an INSERT")
+                    .with_label(self.span(&head[..begin]), "the set starts here")
+                    .with_help("end the set with `END;` first")
+                }));
                 failed = true;
             } else {
                 let (body, ended) = self.without_end(member);
                 members += 1;
-                match self.read(body, None) {
-                    Ok((StatementKind::Insert(insert), _)) => inserts.push(*insert),
-                    Ok(_) | Err(_) => failed = true,
-                }
+                let used = match self.read(body, None) {
+                    Ok((StatementKind::Insert(insert), used)) => {
+                        inserts.push(*insert);
+                        used
+                    }
+                    Ok((_, used)) | Err(used) => {
+                        failed = true;
+                        used
+                    }
+                };
+                last = if used.len() == body.len() { member } else { used };
                 if ended {
-                    last = member;
                     break true;
                 }
+                chunk = self.chunks.pop();
+                continue;
             }
             last = member;
             chunk = self.chunks.pop();
         };
-        let span = self.span(head).join(self.span(last));
+        let span = self.span(&head[..begin]).join(self.span(last));
         if !closed {
             self.errors.push(
                 Diagnostic::error(error::STATEMENT_SET, "this statement set has no END")

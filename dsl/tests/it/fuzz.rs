@@ -69,11 +69,11 @@ fn expressions(s: &Statement) -> Vec<Span> {
     spans
 }
 
-/// 4,000 cases in CI; `DFLOW_TEST_LEVEL=full` runs fifty times as many.
+/// 10,000 cases in CI; `DFLOW_TEST_LEVEL=full` runs twenty times as many.
 fn rounds() -> usize {
     match std::env::var("DFLOW_TEST_LEVEL").as_deref() {
         Ok("full") => 200_000,
-        _ => 4_000,
+        _ => 10_000,
     }
 }
 
@@ -197,6 +197,19 @@ fn mutated_statements_never_panic_and_every_place_is_in_the_text() {
     }
     // Both sides are really reached.
     assert!(accepted > 200 && refused > 1_000, "{accepted} accepted, {refused} refused");
+}
+
+/// Found by mutation, kept.
+#[test]
+fn texts_that_once_broke_a_rule_keep_it() {
+    for text in [
+        "INSERT --INTO d;\nSELECT * FROM Orders ORDER BY order_time ASC LIMIT 10efa",
+        "EXPLAIN STATEMENT SET BEGIN INSERT INTO Snk SELE\nCALL sys.comPRIMARY KEY pact('db.t')CT order_id FROM Orders; INSERT INTO",
+        "COMPILE PLAN 'f' IF NOT EXISTS FOR STATEMENT SET BEGIN (SELECT INSERT INTO Snk SELECT 1 FROM Orders; END",
+        "EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1\nCALL x END; SELECT 1",
+    ] {
+        assert!(!check(text).is_ok(), "{text}");
+    }
 }
 
 #[test]
