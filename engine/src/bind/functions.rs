@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use dflow_common::env::Clock;
 use dflow_dsl::types::parse_type;
 
 use super::aggregates;
@@ -121,7 +122,7 @@ impl std::fmt::Debug for Functions {
 
 impl Functions {
     /// The built-in functions in a session of this time zone, and those of the embedding program.
-    pub(crate) fn new(time_zone: &str, own: &[Arc<ScalarUDF>]) -> Self {
+    pub(crate) fn new(time_zone: &str, clock: &Arc<dyn Clock>, own: &[Arc<ScalarUDF>]) -> Self {
         let mut library: HashMap<String, Arc<ScalarUDF>> = HashMap::new();
         let nested = datafusion::functions_nested::all_default_nested_functions();
         for f in datafusion::functions::all_default_functions().into_iter().chain(nested) {
@@ -134,8 +135,8 @@ impl Functions {
             .iter()
             .filter_map(|(flink, theirs)| library.get(*theirs).map(|f| ((*flink).to_owned(), f.clone())))
             .collect();
-        for (name, f) in super::library::scalar_functions(time_zone) {
-            scalars.insert(name.to_owned(), f);
+        for (name, f) in super::library::scalar_functions(time_zone, clock) {
+            scalars.insert(name, f);
         }
         for f in own {
             scalars.insert(f.name().to_lowercase(), f.clone());
@@ -212,9 +213,13 @@ impl Functions {
 mod tests {
     use super::*;
 
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(dflow_common::env::SystemClock::new())
+    }
+
     #[test]
     fn every_function_taken_from_datafusion_exists_there() {
-        let functions = Functions::new("UTC", &[]);
+        let functions = Functions::new("UTC", &clock(), &[]);
         for (flink, _) in SAME_IN_DATAFUSION {
             assert_eq!(functions.kind(flink), Some(Kind::Scalar), "{flink}");
         }
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn names_of_flink_are_known_even_when_they_cannot_run() {
-        let functions = Functions::new("UTC", &[]);
+        let functions = Functions::new("UTC", &clock(), &[]);
         assert_eq!(functions.kind("bitmap_build_agg"), Some(Kind::FlinkOnly));
         assert_eq!(functions.kind("count"), Some(Kind::Aggregate));
         assert_eq!(functions.kind("row_number"), Some(Kind::Window));

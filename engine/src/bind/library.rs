@@ -9,9 +9,16 @@ use datafusion::logical_expr::{
     ColumnarValue, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use dflow_common::SqlType;
+use dflow_common::env::Clock;
 
-pub(super) fn scalar_functions(_time_zone: &str) -> Vec<(&'static str, Arc<ScalarUDF>)> {
-    Vec::new()
+use crate::functions;
+use crate::functions::datetime::Zone;
+
+pub(super) fn scalar_functions(time_zone: &str, clock: &Arc<dyn Clock>) -> Vec<(String, Arc<ScalarUDF>)> {
+    // The settings have checked the name.
+    let zone = Zone::parse(time_zone).unwrap_or(Zone::UTC);
+    let session = functions::Session { zone, clock: Arc::clone(clock) };
+    functions::scalar_functions(&session).into_iter().map(|f| (f.name().to_owned(), f)).collect()
 }
 
 pub(super) fn cast_function(ty: &SqlType, is_try: bool, _time_zone: &str) -> Arc<ScalarUDF> {

@@ -33,7 +33,6 @@ pub(crate) struct Call<'a> {
     constant: Vec<bool>,
     pub(crate) rows: usize,
     pub(crate) session: &'a Session,
-    pub(crate) returns: &'a DataType,
 }
 
 /// A text argument: one value for all rows, or one per row.
@@ -235,7 +234,6 @@ impl ScalarUDFImpl for Function {
             constant,
             rows: if all_constant { 1 } else { args.number_rows },
             session: &self.session,
-            returns: args.return_field.data_type(),
         };
         let result = (self.declaration.kernel)(&call)?;
         if all_constant {
