@@ -127,7 +127,8 @@ impl Compiler<'_> {
         match &self.functions {
             Some((zone, functions)) if zone == time_zone => functions.clone(),
             _ => {
-                let functions = Functions::new(time_zone, &self.session.engine.env.clock, &self.session.engine.functions);
+                let functions =
+                    Functions::new(time_zone, &self.session.engine.env.clock, &self.session.engine.functions);
                 self.functions = Some((time_zone.to_owned(), functions.clone()));
                 functions
             }

@@ -245,13 +245,15 @@ fn read_wall(c: &Call<'_>, compiled: &mut Patterns, row: usize) -> Result<Option
 
 fn to_timestamp(c: &Call<'_>) -> Result<ArrayRef> {
     let mut compiled = Patterns::default();
-    let values = (0..c.rows).map(|row| Ok(read_wall(c, &mut compiled, row)?.map(Wall::millis))).collect::<Result<Vec<_>>>()?;
+    let values =
+        (0..c.rows).map(|row| Ok(read_wall(c, &mut compiled, row)?.map(Wall::millis))).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(TimestampMillisecondArray::from(values)))
 }
 
 fn to_date(c: &Call<'_>) -> Result<ArrayRef> {
     let mut compiled = Patterns::default();
-    let values = (0..c.rows).map(|row| Ok(read_wall(c, &mut compiled, row)?.map(|w| w.day))).collect::<Result<Vec<_>>>()?;
+    let values =
+        (0..c.rows).map(|row| Ok(read_wall(c, &mut compiled, row)?.map(|w| w.day))).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Date32Array::from(values)))
 }
 

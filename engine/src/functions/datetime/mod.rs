@@ -88,7 +88,8 @@ impl Zone {
         };
         let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
         let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-        ((0..=18).contains(&hours) && (0..60).contains(&minutes)).then(|| Zone::Offset(sign * (hours * 3_600 + minutes * 60)))
+        ((0..=18).contains(&hours) && (0..60).contains(&minutes))
+            .then(|| Zone::Offset(sign * (hours * 3_600 + minutes * 60)))
     }
 
     /// Seconds to add to UTC at this instant.
@@ -112,8 +113,11 @@ impl Zone {
         match self {
             Zone::Offset(s) => local_ms - 1_000 * i64::from(s),
             Zone::Region(tz) => {
-                let Some(local) = DateTime::from_timestamp_millis(local_ms).map(|t| t.naive_utc()) else { return local_ms };
-                let offset = |t: NaiveDateTime| tz.offset_from_local_datetime(&t).earliest().map(|o| o.fix().local_minus_utc());
+                let Some(local) = DateTime::from_timestamp_millis(local_ms).map(|t| t.naive_utc()) else {
+                    return local_ms;
+                };
+                let offset =
+                    |t: NaiveDateTime| tz.offset_from_local_datetime(&t).earliest().map(|o| o.fix().local_minus_utc());
                 let seconds = offset(local).or_else(|| {
                     // A gap: the offset before it, so that 02:30 becomes 03:30.
                     offset(local - chrono::TimeDelta::hours(3))

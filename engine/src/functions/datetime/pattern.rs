@@ -11,7 +11,18 @@ use super::Wall;
 
 /// The names of months and weekdays are English, as in Flink's default locale.
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
@@ -142,7 +153,8 @@ impl Pattern {
             };
             match letter {
                 'a' => {
-                    half = Some(rest.get(..2).filter(|h| h.eq_ignore_ascii_case("AM") || h.eq_ignore_ascii_case("PM"))?);
+                    half =
+                        Some(rest.get(..2).filter(|h| h.eq_ignore_ascii_case("AM") || h.eq_ignore_ascii_case("PM"))?);
                     rest = &rest[2..];
                     continue;
                 }
@@ -162,7 +174,13 @@ impl Pattern {
             // Digits run on into the next field unless something stands between them.
             let fixed = matches!(self.items.get(i + 1), Some(Item::Field(l, m)) if l.is_ascii_alphabetic() && !"aE".contains(*l) && (*m < 3 || !"ML".contains(*l)))
                 || letter == 'S';
-            let widest = if fixed { n } else if matches!(letter, 'y' | 'u') && n != 2 { 9 } else { n.max(2).max(if letter == 'D' { 3 } else { 0 }) };
+            let widest = if fixed {
+                n
+            } else if matches!(letter, 'y' | 'u') && n != 2 {
+                9
+            } else {
+                n.max(2).max(if letter == 'D' { 3 } else { 0 })
+            };
             let digits = rest.bytes().take(widest).take_while(u8::is_ascii_digit).count();
             if digits == 0 || (fixed && digits < n) {
                 return None;
