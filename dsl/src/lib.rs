@@ -13,6 +13,7 @@
 //! | [`types`] | `ROW<a INT, …>` | [`dflow_common::SqlType`] |
 //! | [`vars`] | a literal with `${env:NAME}` | its text, perhaps a secret |
 //! | [`options`] | an option's text | a duration, size, number, word |
+//! | [`redact`] | a script's text | the same with the values of secret options masked |
 //! | [`reserved`] | | the words that need backticks |
 //! | [`dialect`] | | how sqlparser reads Flink's queries |
 //! | [`error`] | | the codes DF1000 to DF1999 |
@@ -28,6 +29,7 @@ mod lexer;
 mod message;
 pub mod options;
 mod parse;
+pub mod redact;
 pub mod reserved;
 pub mod types;
 pub mod vars;

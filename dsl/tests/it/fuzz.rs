@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use dflow_common::Span;
 use dflow_dsl::ast::{Statement, StatementKind, span_of};
+use dflow_dsl::redact::redact;
 use dflow_dsl::{Parsed, parse};
 use proptest::prelude::*;
 use sqlparser::ast::{Spanned, visit_expressions};
@@ -36,6 +37,7 @@ fn check(text: &str) -> Parsed {
         places(&dump::statement(s)).into_iter().for_each(inside);
         expressions(s).into_iter().for_each(inside);
     }
+    assert_eq!(redact(text, |_| true).len(), text.len(), "{text:?}");
     let invalid = parsed.script.statements.iter().any(|s| matches!(s.kind, StatementKind::Invalid(_)));
     assert!(!invalid || !parsed.is_ok(), "an invalid statement without an error in {text:?}");
     parsed
