@@ -75,6 +75,25 @@ fn chunks(tokens: &[Token]) -> Vec<&[Token]> {
     tokens.split(|t| t.is_op(";")).filter(|c| !c.is_empty()).collect()
 }
 
+/// What has been read of a statement set.
+struct Members<'a> {
+    inserts: Vec<Insert>,
+    /// Whether a member had an error.
+    failed: bool,
+    /// The last tokens that belong to the set: a member may have been cut where a `;` is missing.
+    last: &'a [Token],
+}
+
+/// How a statement set goes on behind one of its chunks.
+enum Next {
+    /// With the next chunk.
+    Member,
+    /// It has ended.
+    End,
+    /// It has not ended, but the chunk is no part of it.
+    Left,
+}
+
 struct Reader<'a> {
     source: SourceId,
     text: Arc<str>,
@@ -243,93 +262,92 @@ impl<'a> Reader<'a> {
 
     /// `… BEGIN insert; insert; END`, or `BEGIN STATEMENT SET; insert; END`: chunks up to END.
     fn statement_set(&mut self, head: &'a [Token], begin: usize) {
-        let mut inserts = Vec::new();
-        let mut members = 0;
-        let mut failed = false;
-        // The set reaches as far as its tokens were read: a member may have been cut where a `;` is missing.
-        let mut last = &head[..begin];
+        let begins = &head[..begin];
+        let mut members = Members { inserts: Vec::new(), failed: false, last: begins };
         let mut chunk = (begin < head.len()).then(|| &head[begin..]).or_else(|| self.chunks.pop());
-        let closed = loop {
-            let Some(member) = chunk else { break false };
-            if self.word(member, 0, "END") {
-                last = &member[..1];
-                if member.len() > 1 {
-                    self.errors.push(
-                        Diagnostic::error(error::MISSING_SEMICOLON, "a `;` is missing after END")
-                            .with_span(self.span(&member[1..2]), "another statement starts here"),
-                    );
-                    self.chunks.push(&member[1..]);
+        let mut closed = false;
+        while let Some(member) = chunk {
+            match self.member(member, begins, &mut members) {
+                Next::Member => chunk = self.chunks.pop(),
+                Next::End => {
+                    closed = true;
+                    break;
                 }
-                break true;
+                Next::Left => break,
             }
-            if !self.word(member, 0, "INSERT") && !self.words(member, 0, &["EXECUTE", "INSERT"]) {
-                let known = STATEMENT_WORDS.iter().any(|w| self.word(member, 0, w));
-                if known && !self.end_follows() {
-                    // The set was left open: this statement is the next one of the script.
-                    self.chunks.push(member);
-                    break false;
-                }
-                let unknown = if known { None } else { self.refuse(member) };
-                self.errors.push(unknown.unwrap_or_else(|| {
-                    let found = member[0].describe(&self.text);
-                    Diagnostic::error(
-                        error::STATEMENT_SET,
-                        format!("only INSERT can be in a statement set, found {found}"),
-                    )
-                    .with_span(self.span(&member[..1]), "not an INSERT")
-                    .with_label(self.span(&head[..begin]), "the set starts here")
-                    .with_help("end the set with `END;` first")
-                }));
-                failed = true;
-            } else {
-                let (body, ended) = self.without_end(member);
-                members += 1;
-                let used = match self.read(body, None) {
-                    Ok((StatementKind::Insert(insert), used)) => {
-                        inserts.push(*insert);
-                        used
-                    }
-                    Ok((_, used)) | Err(used) => {
-                        failed = true;
-                        used
-                    }
-                };
-                last = if used.len() == body.len() { member } else { used };
-                if ended {
-                    break true;
-                }
-                chunk = self.chunks.pop();
-                continue;
-            }
-            last = member;
-            chunk = self.chunks.pop();
-        };
-        let span = self.span(&head[..begin]).join(self.span(last));
-        if !closed {
-            self.errors.push(
-                Diagnostic::error(error::STATEMENT_SET, "this statement set has no END")
-                    .with_span(self.span(&head[..begin]), "starts here")
-                    .with_help("write `END;` after its last INSERT"),
-            );
-            failed = true;
-        } else if members == 0 && !failed {
-            self.errors.push(
+        }
+        let wrong = match (closed, members.failed || !members.inserts.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(
                 Diagnostic::error(error::STATEMENT_SET, "this statement set is empty")
-                    .with_span(self.span(&head[..begin]), "no INSERT"),
-            );
-            failed = true;
+                    .with_span(self.span(begins), "no INSERT"),
+            ),
+            (false, _) => Some(
+                Diagnostic::error(error::STATEMENT_SET, "this statement set has no END")
+                    .with_span(self.span(begins), "starts here")
+                    .with_help("write `END;` after its last INSERT"),
+            ),
+        };
+        self.errors.extend(wrong);
+        let span = self.span(begins).join(self.span(members.last));
+        let set = StatementSet { inserts: members.inserts, span };
+        let kind = if set.inserts.is_empty() {
+            None
+        } else if self.word(head, 0, "EXECUTE") || self.word(head, 0, "BEGIN") {
+            Some(StatementKind::StatementSet(set))
+        } else {
+            // EXPLAIN or COMPILE PLAN: the head is a statement of its own that has the set as its object.
+            self.read(begins, Some(set)).ok().map(|(kind, _)| kind)
+        };
+        self.push(kind.unwrap_or(StatementKind::Invalid(Invalid { creates: None })), span);
+    }
+
+    /// One chunk of a statement set.
+    fn member(&mut self, chunk: &'a [Token], begins: &[Token], members: &mut Members<'a>) -> Next {
+        if self.word(chunk, 0, "END") {
+            let (end, rest) = chunk.split_at(1);
+            members.last = end;
+            if let Some(next) = rest.first() {
+                self.errors.push(
+                    Diagnostic::error(error::MISSING_SEMICOLON, "a `;` is missing after END")
+                        .with_span(Span::new(self.source, next.start, next.end), "another statement starts here"),
+                );
+                self.chunks.push(rest);
+            }
+            return Next::End;
         }
-        let set = StatementSet { inserts, span };
-        if failed && set.inserts.is_empty() {
-            return self.push(StatementKind::Invalid(Invalid { creates: None }), span);
+        if self.word(chunk, 0, "INSERT") || self.words(chunk, 0, &["EXECUTE", "INSERT"]) {
+            let (body, ended) = self.without_end(chunk);
+            let used = match self.read(body, None) {
+                Ok((StatementKind::Insert(insert), used)) => {
+                    members.inserts.push(*insert);
+                    used
+                }
+                Ok((_, used)) | Err(used) => {
+                    members.failed = true;
+                    used
+                }
+            };
+            members.last = if used.len() == body.len() { chunk } else { used };
+            return if ended { Next::End } else { Next::Member };
         }
-        if self.word(head, 0, "EXECUTE") || self.word(head, 0, "BEGIN") {
-            return self.push(StatementKind::StatementSet(set), span);
+        let known = STATEMENT_WORDS.iter().any(|w| self.word(chunk, 0, w));
+        if known && !self.end_follows() {
+            // The set was left open: this statement is the next one of the script.
+            self.chunks.push(chunk);
+            return Next::Left;
         }
-        match self.read(&head[..begin], Some(set)) {
-            Ok((kind, _)) => self.push(kind, span),
-            Err(_) => self.push(StatementKind::Invalid(Invalid { creates: None }), span),
-        }
+        let unknown = if known { None } else { self.refuse(chunk) };
+        self.errors.push(unknown.unwrap_or_else(|| {
+            let found = chunk[0].describe(&self.text);
+            Diagnostic::error(error::STATEMENT_SET, format!("only INSERT can be in a statement set, found {found}"))
+                .with_span(self.span(&chunk[..1]), "not an INSERT")
+                .with_label(self.span(begins), "the set starts here")
+                .with_help("end the set with `END;` first")
+        }));
+        members.failed = true;
+        members.last = chunk;
+        Next::Member
     }
 
     /// Whether an END comes before the next statement set.
