@@ -16,6 +16,10 @@ pub const CODES: &[CodeInfo] = &[
     DEAD_LETTER_FAILED,
     BAD_METADATA,
     PATH_DENIED,
+    DIR_UNWRITABLE,
+    DISK_FULL,
+    WRITE_FAILED,
+    COMMITTED_FILE_LOST,
 ];
 
 /// Nothing is where the source should be.
@@ -34,6 +38,15 @@ pub const DEAD_LETTER_FAILED: CodeInfo = info(5205, "dead letters could not be w
 pub const BAD_METADATA: CodeInfo = info(5206, "no such metadata column", Class::Script);
 /// The source path may not be read.
 pub const PATH_DENIED: CodeInfo = info(5207, "a source path may not be read", Class::Preflight);
+
+/// The directory of a sink cannot be written to.
+pub const DIR_UNWRITABLE: CodeInfo = info(7200, "a directory cannot be written to", Class::Config);
+/// No space, no quota, no file descriptors.
+pub const DISK_FULL: CodeInfo = info(7201, "no room to write a file", Class::Resources);
+/// The file system failed while writing.
+pub const WRITE_FAILED: CodeInfo = info(7202, "a file could not be written", Class::Unavailable);
+/// A file of a durable checkpoint is gone.
+pub const COMMITTED_FILE_LOST: CodeInfo = info(7203, "a file of a checkpoint is gone", Class::State);
 
 const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
     CodeInfo { code: Code(code), title, class }
@@ -82,5 +95,29 @@ pub(crate) fn unpacking(path: &Path, e: &io::Error) -> Error {
                 .help("write the file again; it is damaged, cut off, or not compressed as its name says")
         }
         _ => reading(path, e),
+    }
+}
+
+/// What Linux and macOS answer when a process has no file descriptor left.
+const EMFILE: i32 = 24;
+
+/// The error of writing.
+pub(crate) fn writing(path: &Path, e: &io::Error) -> Error {
+    use io::ErrorKind as K;
+    let shown = path.display();
+    match e.kind() {
+        K::StorageFull | K::QuotaExceeded | K::FileTooLarge => {
+            Error::new(DISK_FULL, format!("no room to write {shown}: {e}"))
+                .help("make room; a restart goes on from the last checkpoint")
+                .retry()
+        }
+        _ if e.raw_os_error() == Some(EMFILE) => Error::new(DISK_FULL, format!("too many open files at {shown}: {e}"))
+            .help("raise the limit (`ulimit -n`), or lower 'sink.parallelism'")
+            .retry(),
+        K::PermissionDenied | K::ReadOnlyFilesystem | K::NotADirectory | K::AlreadyExists | K::IsADirectory => {
+            Error::new(DIR_UNWRITABLE, format!("{shown} cannot be written to: {e}"))
+                .help("choose a directory that the user who runs dflow may write to")
+        }
+        _ => Error::new(WRITE_FAILED, format!("writing {shown} failed: {e}")).retry(),
     }
 }

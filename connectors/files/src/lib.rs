@@ -10,11 +10,14 @@
 pub mod error;
 mod options;
 mod paths;
+mod sink;
 mod source;
 
 use std::sync::Arc;
 
-use dflow_connector_api::{ConnectorFactory, ConnectorRegistry, ConnectorSpec, Error, Roles, Source, TableRequest};
+use dflow_connector_api::{
+    ConnectorFactory, ConnectorRegistry, ConnectorSpec, Error, Roles, Sink, Source, TableRequest,
+};
 
 pub use error::CODES;
 
@@ -41,6 +44,10 @@ impl ConnectorFactory for Filesystem {
 
     fn source(&self, request: &TableRequest) -> Result<Arc<dyn Source>, Vec<Error>> {
         source::open(request)
+    }
+
+    fn sink(&self, request: &TableRequest) -> Result<Arc<dyn Sink>, Vec<Error>> {
+        sink::open(request)
     }
 }
 

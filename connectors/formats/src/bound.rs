@@ -1,8 +1,8 @@
 //! A column with its array type known, for encoders that write row by row.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StringViewArray,
-    StructArray,
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StringArray,
+    StringBuilder, StringViewArray, StructArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
@@ -145,4 +145,24 @@ impl<'a> Bound<'a> {
 fn unsupported(array: &ArrayRef) -> Error {
     Error::new(ENCODE_FAILED, format!("a column of the Arrow type {} cannot be written as text", array.data_type()))
         .note("this is a bug of dflow: types are checked when the table is opened")
+}
+
+/// The entries of a scalar column as text, NULL where they are NULL.
+///
+/// # Errors
+/// For types that have no text.
+pub fn texts(array: &ArrayRef) -> Result<StringArray> {
+    let bound = Bound::new(array)?;
+    let mut builder = StringBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut buffer = Vec::new();
+    for i in 0..array.len() {
+        if bound.is_null(i) {
+            builder.append_null();
+            continue;
+        }
+        buffer.clear();
+        bound.write_plain(i, b' ', true, &mut buffer);
+        builder.append_value(String::from_utf8_lossy(&buffer));
+    }
+    Ok(builder.finish())
 }

@@ -1,8 +1,8 @@
 //! What can go wrong between bytes and columns.
 
 use dflow_common::{Class, Code, CodeInfo};
+use dflow_connector_api::Error;
 use dflow_connector_api::format::BadRecord;
-use dflow_connector_api::{Error, RawOption};
 
 /// Codes of this crate.
 pub const CODES: &[CodeInfo] =
@@ -32,9 +32,4 @@ pub fn bad_record(table: &str, bad: &BadRecord) -> Error {
         Some(field) => e.context("field", field.clone()),
         None => e,
     }
-}
-
-/// The value of a raw option, found before options are checked.
-pub(crate) fn raw_text<'a>(options: &'a [RawOption], key: &str) -> Option<&'a str> {
-    options.iter().find(|o| o.key == key).map(|o| o.value.expose())
 }

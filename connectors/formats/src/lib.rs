@@ -22,12 +22,16 @@
 mod bound;
 mod column;
 pub mod csv;
+pub mod debezium;
 pub mod error;
 pub mod json;
 mod keys;
+pub mod parquet;
+pub mod raw;
 mod records;
 mod text;
 
+pub use bound::texts;
 pub use column::{constant, repeat};
 
 use std::sync::Arc;
@@ -38,5 +42,10 @@ pub use error::CODES;
 
 /// Adds all formats of this crate.
 pub fn register(registry: &mut ConnectorRegistry) {
-    registry.format(Arc::new(json::Json)).format(Arc::new(csv::Csv));
+    registry
+        .format(Arc::new(json::Json))
+        .format(Arc::new(csv::Csv))
+        .format(Arc::new(raw::Raw))
+        .format(Arc::new(debezium::DebeziumJson))
+        .format(Arc::new(parquet::Parquet));
 }

@@ -23,10 +23,8 @@ mod errors;
 mod reader;
 mod split;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use dflow_common::env::Fs;
 use dflow_connector_api::format::{Decoding, FormatRequest};
 use dflow_connector_api::source::Boundedness;
 use dflow_connector_api::{
@@ -149,11 +147,4 @@ impl Source for FileSource {
     fn reader(&self, context: &ReaderContext) -> Result<Box<dyn Reader>> {
         Ok(Box::new(reader::FileReader::new(self.config.clone(), context)))
     }
-}
-
-/// A file system and where on it, for blocking calls.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) fs: Arc<dyn Fs>,
-    pub(crate) path: PathBuf,
 }
