@@ -127,6 +127,7 @@ fn json_encoder(columns: &[(String, SqlType)]) -> Result<Box<dyn Encoder>, Vec<E
     let request = FormatRequest {
         table: "result".into(),
         projection: (0..columns.len()).collect(),
+        masks: Vec::new(),
         schema,
         options: Vec::new(),
         span,

@@ -13,18 +13,20 @@ use dflow_common::{ChangeBatch, Span};
 use crate::error::{Error, FORMAT_ROLE_NOT_SUPPORTED, Result};
 use crate::options::RawOption;
 use crate::registry::FormatSpec;
-use crate::schema::TableSchema;
+use crate::schema::{FieldMask, TableSchema};
 
 /// What a format needs to know of its table.
 #[derive(Clone)]
 pub struct FormatRequest {
     /// The table's name, for messages.
     pub table: String,
-    /// Its columns and keys.
+    /// The columns of a record and the keys among them; columns the connector itself provides (metadata, partitions)
+    /// are not there.
     pub schema: TableSchema,
-    /// Columns to build (decoding) or that arrive (encoding), by index into `schema.columns`, in order. Metadata and
-    /// partition columns that the connector itself provides are not among them.
+    /// Columns to build (decoding) or that arrive (encoding), by index into `schema.columns`, in order.
     pub projection: Vec<usize>,
+    /// What is read of each projected column: as long as `projection`, or empty when every column is read whole.
+    pub masks: Vec<FieldMask>,
     /// The format's options with the prefix (`json.`) taken off.
     pub options: Vec<RawOption>,
     /// Where the table is declared.

@@ -20,6 +20,7 @@ pub const CODES: &[CodeInfo] = &[
     DISK_FULL,
     WRITE_FAILED,
     COMMITTED_FILE_LOST,
+    UNEXPECTED_CHANGE,
 ];
 
 /// Nothing is where the source should be.
@@ -47,6 +48,9 @@ pub const DISK_FULL: CodeInfo = info(7201, "no room to write a file", Class::Res
 pub const WRITE_FAILED: CodeInfo = info(7202, "a file could not be written", Class::Unavailable);
 /// A file of a durable checkpoint is gone.
 pub const COMMITTED_FILE_LOST: CodeInfo = info(7203, "a file of a checkpoint is gone", Class::State);
+
+/// A row kind the format cannot write reached the writer.
+pub const UNEXPECTED_CHANGE: CodeInfo = info(7204, "a change reached an append-only file", Class::Internal);
 
 const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
     CodeInfo { code: Code(code), title, class }

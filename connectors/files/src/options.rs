@@ -21,6 +21,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Read only files whose whole path matches this regular expression.",
     ),
     OptionSpec::new(
+        "dflow.split-size",
+        OptionType::Size,
+        "Files larger than this are read in ranges of it, where compression and format allow.",
+    )
+    .default("64 mb"),
+    OptionSpec::new(
         "source.report-statistics",
         OptionType::Enum(&["ALL", "FILE_SIZE", "NONE"]),
         "Without effect here.",

@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayData, ArrayRef, BinaryViewBuilder, BooleanArray, BooleanBufferBuilder, ListArray, MapArray, NullArray,
-    NullBufferBuilder, RecordBatch, RecordBatchOptions, StringViewBuilder, StructArray, make_array,
+    NullBufferBuilder, RecordBatch, RecordBatchOptions, StringViewBuilder, StructArray, make_array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{ArrowNativeType, DataType, Field, Fields, SchemaRef};
 use arrow::error::ArrowError;
 use dflow_common::{SqlType, TypeKind};
+use dflow_connector_api::FieldMask;
 
 use crate::keys::KeyTable;
 
@@ -148,6 +149,8 @@ pub(crate) enum ColumnBuilder {
     Map(Box<MapBuilder>),
     /// `ROW`
     Row(Box<RowBuilder>),
+    /// A field nobody reads: all NULL, nothing is kept per row. Only among the columns of a [`RowBuilder`].
+    Unread(DataType),
 }
 
 /// Applies the same code to whichever fixed-width builder it is.
@@ -198,9 +201,20 @@ impl ColumnBuilder {
             })),
             TypeKind::Map(k, v) => Self::map(&arrow, k, v),
             TypeKind::Multiset(t) => Self::map(&arrow, t, &SqlType::from(TypeKind::Int)),
-            TypeKind::Row(fields) => {
-                Self::Row(Box::new(RowBuilder::new(fields.iter().map(|f| (f.name.as_str(), &f.ty)))))
-            }
+            TypeKind::Row(fields) => Self::Row(Box::new(RowBuilder::new(
+                fields.iter().map(|f| (f.name.as_str(), &f.ty, Some(&FieldMask::All))),
+            ))),
+        }
+    }
+
+    /// An empty builder that leaves out the fields of rows nobody reads; `None` when the whole column is one.
+    pub(crate) fn masked(ty: &SqlType, mask: Option<&FieldMask>) -> Self {
+        match (mask, &ty.kind) {
+            (None, _) => Self::Unread(ty.to_arrow()),
+            (Some(mask @ FieldMask::Fields(_)), TypeKind::Row(fields)) => Self::Row(Box::new(RowBuilder::new(
+                fields.iter().enumerate().map(|(i, f)| (f.name.as_str(), &f.ty, mask.field(i))),
+            ))),
+            _ => Self::new(ty),
         }
     }
 
@@ -226,6 +240,7 @@ impl ColumnBuilder {
             Self::List(l) => l.offsets.len() - 1,
             Self::Map(m) => m.offsets.len() - 1,
             Self::Row(r) => r.len,
+            Self::Unread(_) => 0,
         )
     }
 
@@ -259,6 +274,7 @@ impl ColumnBuilder {
                 m.nulls.append_null();
             },
             Self::Row(r) => r.push_null(),
+            Self::Unread(_) => {},
         );
     }
 
@@ -286,6 +302,7 @@ impl ColumnBuilder {
                 m.nulls.append_null();
             }
             Self::Row(r) => r.settle(n),
+            Self::Unread(_) => {}
             other if other.len() < n => other.push_null(),
             _ => {}
         }
@@ -315,6 +332,7 @@ impl ColumnBuilder {
                 Ok(Arc::new(MapArray::try_new(m.entries.clone(), offsets, entries, m.nulls.finish(), false)?))
             },
             Self::Row(r) => r.finish_struct(),
+            Self::Unread(ty) => Ok(new_null_array(ty, 0)),
         )
     }
 }
@@ -326,17 +344,21 @@ pub(crate) struct RowBuilder {
     /// Finds a field by name.
     pub(crate) keys: KeyTable,
     fields: Fields,
+    /// Columns that somebody reads.
+    pub(crate) read: usize,
     len: usize,
     nulls: NullBufferBuilder,
 }
 
 impl RowBuilder {
-    /// An empty builder of these fields.
-    pub(crate) fn new<'a>(fields: impl Iterator<Item = (&'a str, &'a SqlType)> + Clone) -> Self {
+    /// An empty builder of these fields; without a mask a field is not read.
+    pub(crate) fn new<'a>(fields: impl Iterator<Item = (&'a str, &'a SqlType, Option<&'a FieldMask>)> + Clone) -> Self {
+        let columns: Vec<_> = fields.clone().map(|(_, ty, mask)| ColumnBuilder::masked(ty, mask)).collect();
         Self {
-            columns: fields.clone().map(|(_, ty)| ColumnBuilder::new(ty)).collect(),
-            keys: KeyTable::new(fields.clone().map(|(name, _)| name)),
-            fields: fields.map(|(name, ty)| ty.to_field(name)).collect(),
+            read: columns.iter().filter(|c| !matches!(c, ColumnBuilder::Unread(_))).count(),
+            columns,
+            keys: KeyTable::new(fields.clone().map(|(name, _, mask)| mask.map(|_| name))),
+            fields: fields.map(|(name, ty, _)| ty.to_field(name)).collect(),
             len: 0,
             nulls: NullBufferBuilder::new(0),
         }
@@ -355,7 +377,10 @@ impl RowBuilder {
     /// Every column has its entry: the row is complete.
     #[inline]
     pub(crate) fn close(&mut self) {
-        debug_assert!(self.columns.iter().all(|c| c.len() == self.len + 1), "one entry per column and row");
+        debug_assert!(
+            self.columns.iter().all(|c| matches!(c, ColumnBuilder::Unread(_)) || c.len() == self.len + 1),
+            "one entry per column and row"
+        );
         self.len += 1;
         self.nulls.append_non_null();
     }
@@ -375,9 +400,19 @@ impl RowBuilder {
         }
     }
 
+    fn finish_columns(&mut self, len: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.columns
+            .iter_mut()
+            .map(|c| match c {
+                ColumnBuilder::Unread(ty) => Ok(new_null_array(ty, len)),
+                column => column.finish(),
+            })
+            .collect()
+    }
+
     fn finish_struct(&mut self) -> Result<ArrayRef, ArrowError> {
         let len = std::mem::take(&mut self.len);
-        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>, _>>()?;
+        let columns = self.finish_columns(len)?;
         Ok(Arc::new(StructArray::try_new_with_length(self.fields.clone(), columns, self.nulls.finish(), len)?))
     }
 
@@ -385,7 +420,7 @@ impl RowBuilder {
     pub(crate) fn finish(&mut self, schema: &SchemaRef, hidden: &[usize]) -> Result<RecordBatch, ArrowError> {
         let len = std::mem::take(&mut self.len);
         self.nulls.finish();
-        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<Vec<_>, _>>()?;
+        let columns = self.finish_columns(len)?;
         let options = RecordBatchOptions::new().with_row_count(Some(len));
         let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
         if hidden.is_empty() {

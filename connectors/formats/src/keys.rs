@@ -19,13 +19,13 @@ pub(crate) struct KeyTable {
 const SHAPE_MAX: usize = 1_024;
 
 impl KeyTable {
-    /// A table of these columns. Of equal names the last wins.
-    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+    /// A table of these columns; without a name a column is not looked for. Of equal names the last wins.
+    pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>) -> Self {
         let mut columns = 0;
         let names = names
-            .map(|name| {
+            .filter_map(|name| {
                 columns += 1;
-                (name.as_bytes().into(), columns - 1)
+                Some((name?.as_bytes().into(), columns - 1))
             })
             .collect();
         Self { names, shape: Vec::new(), seen: vec![0; columns], object: 0 }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_in_any_order_and_through_escapes() {
-        let mut t = KeyTable::new(["id", "name"].into_iter());
+        let mut t = KeyTable::new([Some("id"), Some("name"), None].into_iter());
         let none = || None;
         for _ in 0..2 {
             assert_eq!(t.find(0, b"id", none), Some(0));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_column_is_marked_once_per_object() {
-        let mut t = KeyTable::new(["a"].into_iter());
+        let mut t = KeyTable::new([Some("a")].into_iter());
         let o = t.begin();
         assert!(t.mark(0, o) && !t.mark(0, o) && t.is_marked(0, o));
         let o = t.begin();

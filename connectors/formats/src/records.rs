@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 use dflow_common::limits::RECORD_BYTES_MAX;
 use dflow_common::{ChangeBatch, Ops, RowKind};
 use dflow_connector_api::format::{BadRecord, FormatRequest, Progress, RecordDecoder};
-use dflow_connector_api::{Error, Result};
+use dflow_connector_api::{Error, FieldMask, Result};
 
 use crate::column::RowBuilder;
 use crate::error::{RECORD_TOO_LONG, TYPE_NOT_SUPPORTED};
@@ -43,9 +43,12 @@ pub(crate) struct Rows {
 impl Rows {
     /// No rows of the projected columns.
     pub(crate) fn new(request: &FormatRequest) -> Self {
-        let columns = || request.projection.iter().map(|i| &request.schema.columns[*i]);
+        let columns = request.projection.iter().enumerate().map(|(n, i)| {
+            let column = &request.schema.columns[*i];
+            (column.name.as_str(), &column.ty, Some(request.masks.get(n).unwrap_or(&FieldMask::All)))
+        });
         Self {
-            row: RowBuilder::new(columns().map(|c| (c.name.as_str(), &c.ty))),
+            row: RowBuilder::new(columns),
             kinds: Vec::new(),
             hidden: Vec::new(),
             schema: request.schema.arrow_projected(&request.projection),

@@ -109,6 +109,7 @@ pub(crate) fn open(request: &TableRequest) -> Result<Arc<dyn Sink>, Vec<Error>> 
         format.encoding(&FormatRequest {
             table: request.name.clone(),
             projection: (0..schema.columns.len()).collect(),
+            masks: Vec::new(),
             schema,
             options: format_options,
             span: request.span,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dflow_common::env::{FsFile, TaskHandle};
 use dflow_common::metrics::{Gauge, SINK_PENDING_BYTES};
-use dflow_common::{ChangeBatch, Env, Epoch};
+use dflow_common::{ChangeBatch, Env, Epoch, RowKind};
 use dflow_connector_api::format::Encoder;
 use dflow_connector_api::{Committable, Error, Result, Writer, WriterContext};
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use super::Config;
 use super::create_durable;
 use super::names::{Finished, Owner, hidden};
-use crate::error::{WRITE_FAILED, writing};
+use crate::error::{UNEXPECTED_CHANGE, WRITE_FAILED, writing};
 
 /// Files one writer has open at most; the one that rests longest is closed for another.
 pub(crate) const OPEN_FILES_MAX: usize = 64;
@@ -87,10 +87,8 @@ impl FileWriter {
             let ended = running.await;
             self.running = None;
             let (files, result) = ended.map_err(|e| stopped(&e.to_string()))?;
-            if let Err(e) = result {
-                // The files stay away: after a failed write nothing may be committed.
-                return Err(e);
-            }
+            // After a failed write the files stay away: nothing of them may be committed.
+            result?;
             self.files = Some(files);
         }
         self.files.take().ok_or_else(|| stopped("an earlier write failed"))
@@ -108,10 +106,23 @@ fn stopped(why: &str) -> Error {
     Error::new(WRITE_FAILED, format!("the writer has stopped: {why}")).retry()
 }
 
+fn unexpected(config: &Config, kind: RowKind) -> Error {
+    Error::new(
+        UNEXPECTED_CHANGE,
+        format!("table `{}` was given a {} row, which its format cannot write", config.table, kind.short()),
+    )
+    .note("this is a bug of dflow: such queries are refused when they are planned")
+}
+
 impl Writer for FileWriter {
     fn write(&mut self, batch: ChangeBatch) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let files = self.home().await?;
+            if !files.config.encoding.changelog()
+                && let Some(row) = (0..batch.num_rows()).find(|i| batch.ops.kind(*i) != RowKind::Insert)
+            {
+                return Err(unexpected(&files.config, batch.ops.kind(row)));
+            }
             self.start(files, move |files| files.write(&batch));
             Ok(())
         })

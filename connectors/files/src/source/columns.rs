@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use dflow_common::{ChangeBatch, SqlType};
-use dflow_connector_api::{ColumnKind, Error, Result, TableRequest, TableSchema};
+use dflow_connector_api::{ColumnKind, Error, FieldMask, Result, TableRequest, TableSchema};
 use dflow_formats::{constant, repeat};
 
 use super::split::FileSplit;
@@ -32,6 +32,8 @@ pub(crate) struct Layout {
     record_columns: Vec<usize>,
     /// Record columns to decode, as indices into `record_columns`.
     record_projection: Vec<usize>,
+    /// What is read of each of them.
+    record_masks: Vec<FieldMask>,
     schema: SchemaRef,
     null_partition: String,
 }
@@ -43,12 +45,13 @@ impl Layout {
         let is_record =
             |i: usize| schema.columns[i].kind == ColumnKind::Physical && !schema.partition_keys.contains(&i);
         let record_columns: Vec<usize> = (0..schema.columns.len()).filter(|i| is_record(*i)).collect();
-        let mut record_projection = Vec::new();
+        let (mut record_projection, mut record_masks) = (Vec::new(), Vec::new());
         let before = errors.len();
         let from = request
             .projection
             .iter()
-            .filter_map(|i| {
+            .enumerate()
+            .filter_map(|(n, i)| {
                 let column = &schema.columns[*i];
                 match &column.kind {
                     ColumnKind::Metadata { key, .. } => match METADATA.iter().position(|m| m == key) {
@@ -67,6 +70,7 @@ impl Layout {
                     }
                     ColumnKind::Physical => {
                         record_projection.push(record_columns.iter().position(|r| r == i)?);
+                        record_masks.push(request.mask(n).clone());
                         Some(From::Record(record_projection.len() - 1))
                     }
                 }
@@ -76,6 +80,7 @@ impl Layout {
             from,
             record_columns,
             record_projection,
+            record_masks,
             schema: request.output_schema(),
             null_partition: null_partition.to_owned(),
         })
@@ -94,6 +99,11 @@ impl Layout {
     /// The record columns to decode.
     pub(crate) fn record_projection(&self) -> Vec<usize> {
         self.record_projection.clone()
+    }
+
+    /// What is read of each of them.
+    pub(crate) fn record_masks(&self) -> Vec<FieldMask> {
+        self.record_masks.clone()
     }
 
     /// The values of a file's columns that are not in its records, one row each.

@@ -101,7 +101,7 @@ impl FileEnumerator {
         for file in found {
             let relative = self.config.root.relative(&file.path);
             if self.state.seen.insert(relative.clone()) {
-                splits.extend(cut(&self.config.decoding, relative, file));
+                splits.extend(cut(&self.config, relative, file));
             }
         }
         splits

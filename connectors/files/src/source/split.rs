@@ -23,8 +23,6 @@ use crate::paths::Found;
 
 /// Bytes asked from a file at once.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Files are cut into ranges of about this size.
-const RANGE_BYTES: u64 = 64 << 20;
 
 /// A file or a range of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,16 +72,17 @@ fn packing(path: &str) -> Result<Packing> {
 }
 
 /// The splits of a file, in order.
-pub(crate) fn cut(decoding: &Decoding, path: String, file: &Found) -> Vec<SplitAssignment> {
+pub(crate) fn cut(config: &Config, path: String, file: &Found) -> Vec<SplitAssignment> {
+    let range = config.split_bytes;
     let size = file.meta.len;
-    let whole = match decoding {
+    let whole = match &config.decoding {
         Decoding::Records(r) => !r.ends_at_line_feed() || !matches!(packing(&path), Ok(Packing::None)),
         Decoding::Files(_) => true,
     };
-    let ranges = if whole { 1 } else { size.div_ceil(RANGE_BYTES).max(1) };
+    let ranges = if whole { 1 } else { size.div_ceil(range).max(1) };
     (0..ranges)
         .map(|i| {
-            let (start, end) = (i * RANGE_BYTES, if i + 1 == ranges { size } else { (i + 1) * RANGE_BYTES });
+            let (start, end) = (i * range, if i + 1 == ranges { size } else { (i + 1) * range });
             let split = FileSplit { path: path.clone(), size, modified_ms: file.meta.modified_ms, start, end };
             SplitAssignment {
                 id: SplitId(if ranges == 1 { path.clone() } else { format!("{path}@{start}") }),

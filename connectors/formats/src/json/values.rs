@@ -80,7 +80,7 @@ impl Values {
                 }
             }
         }
-        if set < row.columns.len() {
+        if set < row.read {
             self.missing(row, object)?;
         }
         row.close();
@@ -153,7 +153,7 @@ impl Values {
     #[inline(never)]
     fn missing(&mut self, row: &mut RowBuilder, object: u64) -> Result<()> {
         for column in 0..row.columns.len() {
-            if row.keys.is_marked(column, object) {
+            if row.keys.is_marked(column, object) || matches!(row.columns[column], ColumnBuilder::Unread(_)) {
                 continue;
             }
             if self.rules.fail_on_missing && !self.rules.ignore_errors {
@@ -419,7 +419,7 @@ fn not_a_timestamp(t: &str, separator: u8, precision: u8, zoned: bool) -> String
 /// The column's type in words, for "… is not …".
 pub(crate) fn describe(column: &ColumnBuilder) -> &'static str {
     match column {
-        ColumnBuilder::Null(_) => "null",
+        ColumnBuilder::Null(_) | ColumnBuilder::Unread(_) => "null",
         ColumnBuilder::Bool(_) => "true or false",
         ColumnBuilder::Int8(_) => "a TINYINT",
         ColumnBuilder::Int16(_) => "a SMALLINT",

@@ -12,7 +12,7 @@ use dflow_connector_api::format::{Decoding, FormatRequest};
 use crate::kit::*;
 
 fn rounds() -> u64 {
-    if std::env::var("DFLOW_TEST_LEVEL").is_ok_and(|l| l == "full") { 40_000 } else { 3_000 }
+    if std::env::var("DFLOW_TEST_LEVEL").is_ok_and(|l| l == "full") { 40_000 } else { 1_500 }
 }
 
 /// Changes, removes, doubles or moves a few bytes; pieces that mean something come more often than others.

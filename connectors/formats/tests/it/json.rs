@@ -1,5 +1,6 @@
 use dflow_common::limits::RECORD_BYTES_MAX;
 use dflow_common::{Classified, SqlType, TypeKind};
+use dflow_connector_api::FieldMask;
 use dflow_connector_api::format::FormatRequest;
 
 use crate::kit::*;
@@ -283,4 +284,25 @@ fn a_message_is_decoded_alone() {
     assert_eq!((bad.field.as_deref(), d.rows()), (Some("a"), 1));
     d.decode_message(br#"{"a":2,"a":3}"#).unwrap();
     assert_eq!(lines(&d.take().unwrap(), &ab()), [r#"{"a":1,"b":null}"#, r#"{"a":3,"b":null}"#]);
+}
+
+#[test]
+fn fields_of_rows_that_nobody_reads_are_not_decoded() {
+    let mut request =
+        table(&[("r", row(&[("a", int()), ("b", row(&[("x", int()), ("y", int())])), ("c", int())]))], &[]);
+    let only = |i| FieldMask::Fields(vec![(i, FieldMask::All)]);
+    request.masks = vec![FieldMask::Fields(vec![(1, only(1)), (2, FieldMask::All)])];
+    let text = r#"{"r":{"a":"not read","b":{"x":"not read","y":1},"c":2}}
+{"r":null}
+{"r":{"b":null}}
+{"r":{"c":"x"}}
+"#;
+    let (rows, progress) = decode("json", &request, text);
+    assert_eq!(
+        rows,
+        [r#"{"r":{"a":null,"b":{"x":null,"y":1},"c":2}}"#, r#"{"r":null}"#, r#"{"r":{"a":null,"b":null,"c":null}}"#]
+    );
+    assert_eq!(progress.bad.len(), 1);
+    request.options = table(&[], &[("fail-on-missing-field", "true")]).options;
+    assert_eq!(bad("json", &request, r#"{"r":{"b":{"y":1},"c":1}}"#), Vec::<String>::new());
 }

@@ -72,6 +72,7 @@ pub(crate) fn table(columns: &[(&str, SqlType)], options: &[(&str, &str)]) -> Fo
             partition_keys: Vec::new(),
         },
         projection: (0..columns.len()).collect(),
+        masks: Vec::new(),
         options: options.iter().map(option).collect(),
         span: span(),
         time_zone: "UTC".into(),

@@ -1,4 +1,5 @@
 //! Formats seen from outside: text in, rows out, and back.
+#![allow(clippy::unwrap_used)]
 
 mod csv;
 mod debezium;
