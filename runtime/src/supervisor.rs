@@ -67,7 +67,9 @@ async fn restart(job: &Job, shared: &Shared, commands: &mut Commands, restarts: 
     }
     let clock = &job.env.clock;
     let Some(delay) = restarts.failed(clock.monotonic(), job.env.rng.unit()) else {
-        return Next::Over(JobEnd::Failed(exhausted(shared.progress().restarts, &error)));
+        let restarts = shared.progress().restarts;
+        // Never restarted: the cause alone is the story.
+        return Next::Over(JobEnd::Failed(if restarts == 0 { error } else { exhausted(restarts, &error) }));
     };
     let attempt = {
         let mut progress = shared.progress();

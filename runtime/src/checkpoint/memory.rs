@@ -36,7 +36,8 @@ struct Backend {
     next_upload: u64,
     finished: bool,
     newest: Option<Stored>,
-    uploads: HashMap<u64, OperatorSnapshot>,
+    /// By number, with the generation that wrote it.
+    uploads: HashMap<u64, (u64, OperatorSnapshot)>,
     staged: HashMap<String, Bytes>,
 }
 
@@ -140,7 +141,7 @@ impl MemoryStore {
         let mut bytes = 0;
         for (instance, upload) in &checkpoint.uploads {
             let snapshot = upload.content.as_u64().and_then(|id| backend.uploads.remove(&id));
-            let Some(snapshot) = snapshot else {
+            let Some((_, snapshot)) = snapshot else {
                 return Err(Error::internal(format!("no upload {} of {}", upload.content, instance.operator)));
             };
             bytes += upload.bytes;
@@ -194,7 +195,7 @@ impl CheckpointStore for MemoryStore {
             let mut backend = self.backend.lock();
             backend.next_upload += 1;
             let id = backend.next_upload;
-            backend.uploads.insert(id, snapshot);
+            backend.uploads.insert(id, (self.mine().generation, snapshot));
             Ok(UploadRef { content: json!(id), bytes, empty })
         })
     }
@@ -206,7 +207,8 @@ impl CheckpointStore for MemoryStore {
     fn abort(&self, _epoch: Epoch) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             // One checkpoint at a time: whatever is uploaded and not committed belongs to the aborted one.
-            self.backend.lock().uploads.clear();
+            let mine = self.mine().generation;
+            self.backend.lock().uploads.retain(|_, (generation, _)| *generation != mine);
         })
     }
 

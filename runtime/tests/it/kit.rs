@@ -6,7 +6,7 @@
 //! ```
 //! The oracle is a multiset: what the server shows, folded by sign, is what the fed rows are, or their sums.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,9 +30,6 @@ use crate::sum::SumFactory;
 
 pub(crate) const SEC: fn(u64) -> Duration = Duration::from_secs;
 pub(crate) const MS: fn(u64) -> Duration = Duration::from_millis;
-
-/// Splits of the source.
-const SPLITS: [&str; 3] = ["a", "b", "c"];
 
 /// What a crash leaves behind.
 #[derive(Clone)]
@@ -61,7 +58,8 @@ impl World {
         self.rows.lock().unwrap().extend(rows);
     }
 
-    /// Feeds `chunks` chunks of 5 rows, one every 10 ms, over splits that appear on the way; then closes the broker.
+    /// Feeds `chunks` chunks of 5 rows, one every 10 ms; then closes the broker. Every fourth chunk begins a split, and
+    /// a split ends with its fifth.
     pub(crate) async fn feeder(self, env: Env, chunks: usize) {
         loop {
             let n = self.fed.load(SeqCst);
@@ -71,7 +69,12 @@ impl World {
             }
             let base = n as i64 * 5;
             let rows: Vec<_> = (base..base + 5).map(|i| (i % 7, i)).collect();
-            self.feed(SPLITS[(n * SPLITS.len() / chunks + n) % SPLITS.len()], &rows);
+            // The chunk of a split's age 4 comes while the next split is already there.
+            let split = if n % 4 == 0 && n > 0 && n % 8 == 0 { n / 4 - 1 } else { n / 4 };
+            self.feed(&format!("s{split:02}"), &rows);
+            if n % 4 == 1 && n > 4 {
+                self.broker.finish(&format!("s{:02}", n / 4 - 1));
+            }
             self.fed.store(n + 1, SeqCst);
             env.clock.sleep(MS(10)).await;
         }
@@ -231,10 +234,4 @@ pub(crate) async fn within<T>(env: &Env, limit: Duration, what: &str, f: impl Fu
 /// The end of a job, within a virtual minute.
 pub(crate) async fn ended(env: &Env, job: &JobHandle) -> JobOutcome {
     within(env, SEC(60), "the end of the job", job.wait()).await
-}
-
-/// Whether all of them differ.
-pub(crate) fn distinct<T: std::hash::Hash + Eq>(items: impl IntoIterator<Item = T>) -> bool {
-    let mut seen = HashSet::new();
-    items.into_iter().all(|i| seen.insert(i))
 }
