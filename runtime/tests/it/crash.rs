@@ -108,6 +108,18 @@ fn what_a_failed_upload_dropped_is_in_the_next_checkpoint() {
 }
 
 #[test]
+fn an_input_that_is_ahead_waits_at_the_barrier() {
+    // Two readers and two sums snapshot per checkpoint, in this order. In the second one, the second reader takes 50 ms,
+    // while the first one has passed its barrier and goes on: its rows must not get into the sums' snapshots.
+    let slow_reader = "5*off->5*return(pause)";
+    let world = World::new();
+    let points = [(at::TASK_SNAPSHOT, slow_reader), (at::BEFORE_COMPLETE, &nth(1, "crash"))];
+    assert!(live(&world, 9, world.aggregate(2, 2), &points));
+    assert!(!live(&world, 10, world.aggregate(2, 2), &[]));
+    assert_eq!(world.folded(), world.sums());
+}
+
+#[test]
 fn an_old_instance_that_wakes_up_is_fenced_and_harms_nothing() {
     for point in [at::TASK_SNAPSHOT, at::BEFORE_UPLOAD, at::BEFORE_COMMIT, at::AFTER_COMMIT, at::BEFORE_COMPLETE] {
         let world = World::new();
