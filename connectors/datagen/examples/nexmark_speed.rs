@@ -1,6 +1,6 @@
 //! Events per CPU-second of the nexmark source alone, for what typical queries read.
 //!
-//! `cargo run --release -p dflow-connector-datagen --example nexmark_speed [events]`
+//! `cargo run --release -p dflow-connector-datagen --example nexmark_speed [events] [words of a case's name]`
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
@@ -130,11 +130,12 @@ async fn read(request: &TableRequest) -> Result<usize, dflow_connector_api::Erro
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let events: u64 = std::env::args().nth(1).map_or(Ok(10_000_000), |n| n.parse())?;
+    let only = std::env::args().nth(2).unwrap_or_default();
     let env = Env::production(Spawner::owned(1)?);
     // The shared tables are made before the clock runs.
     env.spawner.block_on(read(&request(&CASES[0], 1, &env)))?;
     println!("{events} events each");
-    for case in CASES {
+    for case in CASES.iter().filter(|case| case.0.contains(&only)) {
         let request = request(case, events, &env);
         let before = cpu_seconds();
         let rows = env.spawner.block_on(read(&request))?;
