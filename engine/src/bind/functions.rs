@@ -166,6 +166,11 @@ impl Functions {
         }
     }
 
+    /// The cast to a type, as `CAST(x AS type)` would be bound.
+    pub(crate) fn cast_to(&self, ty: &dflow_common::SqlType) -> Arc<ScalarUDF> {
+        super::library::cast_function(ty, false, &self.time_zone)
+    }
+
     /// What a lower-case name is.
     pub(crate) fn kind(&self, name: &str) -> Option<Kind> {
         if self.scalars.contains_key(name) {

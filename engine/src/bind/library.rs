@@ -21,7 +21,7 @@ pub(super) fn scalar_functions(time_zone: &str, clock: &Arc<dyn Clock>) -> Vec<(
     functions::scalar_functions(&session).into_iter().map(|f| (f.name().to_owned(), f)).collect()
 }
 
-pub(super) fn cast_function(ty: &SqlType, is_try: bool, _time_zone: &str) -> Arc<ScalarUDF> {
+pub(crate) fn cast_function(ty: &SqlType, is_try: bool, _time_zone: &str) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(ArrowCast {
         name: format!("{} AS {ty}", if is_try { "TRY_CAST" } else { "CAST" }),
         ty: ty.clone(),
@@ -32,6 +32,11 @@ pub(super) fn cast_function(ty: &SqlType, is_try: bool, _time_zone: &str) -> Arc
 
 pub(super) fn cast_target(f: &ScalarUDF) -> Option<SqlType> {
     (f.inner().as_ref() as &dyn Any).downcast_ref::<ArrowCast>().map(|c| c.ty.clone())
+}
+
+pub(crate) fn cast_words(f: &ScalarUDF) -> Option<(&'static str, SqlType)> {
+    let cast = (f.inner().as_ref() as &dyn Any).downcast_ref::<ArrowCast>()?;
+    Some((if cast.is_try { "TRY_CAST" } else { "CAST" }, cast.ty.clone()))
 }
 
 pub(super) fn decimal_arithmetic(_op: Operator, _l: (u8, i8), _r: (u8, i8)) -> Option<Arc<ScalarUDF>> {
