@@ -9,7 +9,10 @@ pub mod settings;
 pub mod stream;
 
 mod bind;
+mod explain;
+mod rel;
 mod session;
+mod sink;
 
 pub use error::{CODES, Errors, Result};
 pub use session::{

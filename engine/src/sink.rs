@@ -78,15 +78,15 @@ pub(crate) fn map(
             Err(e) => errors.extend(e.into_diagnostics()),
         }
     }
-    let free: Vec<usize> =
-        persisted.iter().copied().filter(|i| constants.iter().all(|(c, _)| c != i)).collect();
+    let free: Vec<usize> = persisted.iter().copied().filter(|i| constants.iter().all(|(c, _)| c != i)).collect();
     let targets = targets(insert, table, &free, &mut errors);
     if let Some(errors) = Errors::from_list(std::mem::take(&mut errors)) {
         return Err(errors);
     }
     if targets.len() != query.len() {
         let names = |all: Vec<&str>| all.join(", ");
-        let message = format!("the query has {} columns, the sink `{}` takes {}", query.len(), table.id.name, targets.len());
+        let message =
+            format!("the query has {} columns, the sink `{}` takes {}", query.len(), table.id.name, targets.len());
         return Err(at(error::SINK_COLUMN_COUNT, insert.query.span, message, format!("{} columns", query.len()))
             .with_label(insert.table.span, format!("{} columns", targets.len()))
             .with_note(format!("query: {}", names(query.iter().map(|(n, _)| n.as_str()).collect())))
@@ -105,7 +105,8 @@ pub(crate) fn map(
             );
         } else if ty.kind == TypeKind::Null && !column.ty.nullable {
             let message = format!("column `{}` of `{}` is NOT NULL, the query gives NULL", column.name, table.id.name);
-            errors.push(at(error::SINK_NOT_NULL, insert.query.span, message, "always NULL").with_label(column.span, ""));
+            errors
+                .push(at(error::SINK_NOT_NULL, insert.query.span, message, "always NULL").with_label(column.span, ""));
         }
     }
     let feeds: Vec<Feed> = persisted
@@ -249,8 +250,7 @@ pub(crate) fn attach(
         .collect();
     let calc = converter.settle(Fragment { columns, ..fragment })?;
     let props = derive(&converter.plan).swap_remove(calc);
-    let key: Vec<usize> =
-        table.primary_key.iter().filter_map(|k| persisted.iter().position(|p| p == k)).collect();
+    let key: Vec<usize> = table.primary_key.iter().filter_map(|k| persisted.iter().position(|p| p == k)).collect();
     check_changes(mapping, changelog, props.kind, &props.upsert_keys, &key, statement)?;
     let fields: Vec<Field> = persisted
         .iter()
@@ -285,7 +285,12 @@ pub(crate) fn attach(
 }
 
 /// Puts a bare SELECT in front of the caller.
-pub(crate) fn attach_output(converter: &mut Converter<'_>, fragment: Fragment, number: usize, statement: Span) -> Result<NodeId> {
+pub(crate) fn attach_output(
+    converter: &mut Converter<'_>,
+    fragment: Fragment,
+    number: usize,
+    statement: Span,
+) -> Result<NodeId> {
     let mut node = converter.settle(fragment)?;
     let props = derive(&converter.plan).swap_remove(node);
     let push = |converter: &mut Converter<'_>, op: Op, input: NodeId| {
@@ -344,8 +349,7 @@ fn check_changes(
         ChangelogSupport::Upsert => {
             let persisted = mapping.table.persisted();
             let names = |columns: &[usize]| {
-                let all: Vec<_> =
-                    columns.iter().map(|c| mapping.table.columns[persisted[*c]].name.as_str()).collect();
+                let all: Vec<_> = columns.iter().map(|c| mapping.table.columns[persisted[*c]].name.as_str()).collect();
                 format!("({})", all.join(", "))
             };
             let query = match upsert_keys.first() {

@@ -29,12 +29,13 @@ use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
-use dflow_common::{Diagnostic, Span, SqlType};
+use dflow_common::{Diagnostic, SourceId, Span, SqlType};
 use dflow_dsl::ast as dsl;
 use sqlparser::ast as sql;
 
 use crate::catalog::table_schema;
 use crate::error::{self, Errors, Result, at};
+use crate::rel::expr::with_source;
 
 pub(crate) use functions::Functions;
 
@@ -76,6 +77,7 @@ impl<'a> Binder<'a> {
         let plan = planner
             .sql_statement_to_plan(sql::Statement::Query(Box::new(prepared.ast)))
             .map_err(|e| errors::translate(&e, query.span))?;
+        let plan = normal(plan, query.span)?;
         // The types of the output come from the coerced plan; the raw one may not type at all.
         let typed = analyze(plan.clone(), &options, query.span)?;
         let types = output_types(&typed, query.span)?;
@@ -89,7 +91,7 @@ impl<'a> Binder<'a> {
     pub(crate) fn query(&self, query: &dsl::Query) -> Result<BoundQuery> {
         let (plan, columns) = self.query_raw(query)?;
         let options = config();
-        let plan = analyze(views_as_text(plan, query.span)?, &options, query.span)?;
+        let plan = analyze(plan, &options, query.span)?;
         let plan = simplify(plan, &options, query.span)?;
         Ok(BoundQuery { plan, columns })
     }
@@ -108,7 +110,8 @@ impl<'a> Binder<'a> {
         let bound = planner
             .sql_to_expr(ast, &schema, &mut datafusion::sql::planner::PlannerContext::new())
             .map_err(|e| errors::translate(&e, expr.span))?;
-        let bound = typed_expression(string_views(bound)?, &schema, expr.span)?;
+        let bound = normal_expr(bound, expr.span.source).map_err(|e| errors::translate(&e, expr.span))?.data;
+        let bound = typed_expression(bound, &schema, expr.span)?;
         let ty = types::sql_type(&bound, &schema, &|i| columns[i].1.clone()).ok_or_else(|| no_type(expr.span))?;
         Ok(BoundExpr { expr: bound, ty })
     }
@@ -153,36 +156,25 @@ fn simplify(plan: LogicalPlan, options: &Arc<ConfigOptions>, span: Span) -> Resu
         .map_err(|e| Errors::from(errors::translate(&e, span)))
 }
 
-/// Text literals as Utf8View, which is what columns of text are.
-fn string_views(expr: Expr) -> Result<Expr> {
-    let changed = expr.transform(|e| {
+/// Text literals as Utf8View, which is what columns of text are; places with the source they are in.
+fn normal_expr(e: Expr, source: SourceId) -> datafusion::common::Result<Transformed<Expr>> {
+    e.transform(|e| {
         Ok(match e {
             Expr::Literal(ScalarValue::Utf8(s), m) => Transformed::yes(Expr::Literal(ScalarValue::Utf8View(s), m)),
+            Expr::Column(mut c) if c.spans.first().is_some() => {
+                with_source(&mut c, source);
+                Transformed::yes(Expr::Column(c))
+            }
             other => Transformed::no(other),
         })
-    });
-    changed.map(|t| t.data).map_err(|e| at_unknown(&e))
+    })
 }
 
-fn views_as_text(plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
+fn normal(plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
     let changed = plan.transform_up(|node| {
-        node.map_expressions(|e| {
-            e.transform(|e| {
-                Ok(match e {
-                    Expr::Literal(ScalarValue::Utf8(s), m) => {
-                        Transformed::yes(Expr::Literal(ScalarValue::Utf8View(s), m))
-                    }
-                    other => Transformed::no(other),
-                })
-            })
-        })?
-        .map_data(LogicalPlan::recompute_schema)
+        node.map_expressions(|e| normal_expr(e, span.source))?.map_data(LogicalPlan::recompute_schema)
     });
     changed.map(|t| t.data).map_err(|e| errors::translate(&e, span).into())
-}
-
-fn at_unknown(e: &datafusion::common::DataFusionError) -> Errors {
-    Diagnostic::error(error::BAD_EXPRESSION, e.strip_backtrace()).into()
 }
 
 /// Coerces and simplifies one expression, by way of a projection over an empty relation of the schema.

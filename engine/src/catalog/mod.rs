@@ -226,23 +226,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Puts a changed definition in the place of the old one.
-    pub(crate) fn replace(&mut self, old: &ObjectId, object: Object) {
-        let id = object.id().clone();
-        let renamed = *old != id;
-        if object.temporary() {
-            if renamed {
-                self.temporary.shift_remove(old);
-            }
-            self.temporary.insert(id, object);
-        } else if let Some(d) = self.catalogs.get_mut(&id.catalog).and_then(|c| c.get_mut(&id.database)) {
-            if renamed {
-                d.permanent.shift_remove(&old.name);
-            }
-            d.permanent.insert(id.name, object);
-        }
-    }
-
     /// Drops a table or view.
     ///
     /// # Errors

@@ -9,12 +9,11 @@
 //! fragment over Source t:  [name, v]  ->  filter v > 1  ->  [upper(name)]      = Calc(v > 1; upper(name))
 //! ```
 
-
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::expr::AggregateFunction as DfAggregate;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, TableScan};
-use dflow_common::{Diagnostic, Span, SqlType, TypeKind};
+use dflow_common::{Span, SqlType, TypeKind};
 use dflow_connector_api::{FieldMask, SourceChangelog};
 
 use super::expr::{self, column, replace_columns};
@@ -23,11 +22,9 @@ use super::{Call, Field, NodeId, Op, Plan, Rel, SourceOp};
 use crate::bind::context::{PlannedTable, planned_table};
 use crate::bind::{aggregates, types};
 use crate::catalog::ColumnSource;
-use crate::error::{self, at, unsupported};
+use crate::error::{self, Errors, Result, at, unsupported};
 use crate::operators::hash_agg::AggregateFunction;
 use crate::session::merge_options;
-
-type Result<T> = std::result::Result<T, Box<Diagnostic>>;
 
 /// What conversion asks about connectors: which changes a table delivers.
 pub(crate) trait Sources {
@@ -79,8 +76,8 @@ impl<'a> Converter<'a> {
         self.fragment(plan)
     }
 
-    fn internal(&self, e: &DataFusionError) -> Box<Diagnostic> {
-        Box::new(at(error::BAD_QUERY, self.statement, e.strip_backtrace(), ""))
+    fn internal(&self, e: &DataFusionError) -> Errors {
+        at(error::BAD_QUERY, self.statement, e.strip_backtrace(), "").into()
     }
 
     fn fragment(&mut self, plan: &LogicalPlan) -> Result<Fragment> {
@@ -119,14 +116,14 @@ impl<'a> Converter<'a> {
                 self.values(rows, &e.schema)
             }
             LogicalPlan::Values(v) => self.values(v.values.clone(), &v.schema),
-            LogicalPlan::Join(_) => Err(Box::new(unsupported("JOIN in a stream", self.statement))),
-            LogicalPlan::Window(_) => Err(Box::new(unsupported("OVER in a stream", self.statement))),
-            LogicalPlan::Sort(_) => Err(Box::new(unsupported("ORDER BY in a stream", self.statement))),
-            LogicalPlan::Limit(_) => Err(Box::new(unsupported("LIMIT in a stream", self.statement))),
+            LogicalPlan::Join(_) => Err(Errors::from(unsupported("JOIN in a stream", self.statement))),
+            LogicalPlan::Window(_) => Err(Errors::from(unsupported("OVER in a stream", self.statement))),
+            LogicalPlan::Sort(_) => Err(Errors::from(unsupported("ORDER BY in a stream", self.statement))),
+            LogicalPlan::Limit(_) => Err(Errors::from(unsupported("LIMIT in a stream", self.statement))),
             other => {
                 let what = other.display().to_string();
                 let what = what.split([':', ' ']).next().unwrap_or("this operator").to_owned();
-                Err(Box::new(unsupported(format!("{what} in a stream"), self.statement)))
+                Err(Errors::from(unsupported(format!("{what} in a stream"), self.statement)))
             }
         }
     }
@@ -134,7 +131,7 @@ impl<'a> Converter<'a> {
     /// Source, watermark and computed columns of a table.
     fn scan(&mut self, scan: &TableScan) -> Result<Fragment> {
         let Some(planned) = planned_table(&scan.source) else {
-            return Err(Box::new(unsupported("this table in a stream", self.statement)));
+            return Err(Errors::from(unsupported("this table in a stream", self.statement)));
         };
         let planned = planned.clone();
         let table = planned.table.clone();
@@ -167,9 +164,9 @@ impl<'a> Converter<'a> {
         });
         // A table's column by its name, over the source's columns.
         let of_table = |c: &datafusion::common::Column| -> datafusion::common::Result<Expr> {
-            let i = table.index_of(&c.name).ok_or_else(|| {
-                DataFusionError::Internal(format!("column {} of {} is gone", c.name, table.id))
-            })?;
+            let i = table
+                .index_of(&c.name)
+                .ok_or_else(|| DataFusionError::Internal(format!("column {} of {} is gone", c.name, table.id)))?;
             match &table.columns[i].source {
                 ColumnSource::Computed { expr, .. } => replace_columns((**expr).clone(), &|c| {
                     let i = table.index_of(&c.name).and_then(|i| indices.iter().position(|k| *k == i));
@@ -191,8 +188,7 @@ impl<'a> Converter<'a> {
             };
             node = self.share(|r| matches!(r.op, Op::Watermark { .. }) && r.inputs == [node], || rel);
         }
-        let key: Vec<usize> =
-            table.primary_key.iter().filter_map(|k| indices.iter().position(|i| i == k)).collect();
+        let key: Vec<usize> = table.primary_key.iter().filter_map(|k| indices.iter().position(|i| i == k)).collect();
         let normalise = match changelog {
             SourceChangelog::Append => false,
             SourceChangelog::Retract => self.cdc_events_duplicate && !key.is_empty(),
@@ -200,7 +196,7 @@ impl<'a> Converter<'a> {
         };
         if normalise {
             if key.is_empty() {
-                return Err(Box::new(
+                return Err(Errors::from(
                     at(error::BAD_KEY_COLUMN, planned.span, "an upsert source needs a primary key", "read here")
                         .with_label(table.span, "declared here")
                         .with_help("add PRIMARY KEY (…) NOT ENFORCED to the table"),
@@ -246,7 +242,7 @@ impl<'a> Converter<'a> {
     fn type_of(&self, e: &Expr, schema: &DFSchema, input: &Fragment) -> Result<SqlType> {
         types::sql_type(e, schema, &|i| input.columns[i].ty.clone()).ok_or_else(|| {
             let place = expr::span(e).unwrap_or(self.statement);
-            Box::new(at(error::BAD_EXPRESSION, place, "the result has a type Flink SQL has no word for", ""))
+            Errors::from(at(error::BAD_EXPRESSION, place, "the result has a type Flink SQL has no word for", ""))
         })
     }
 
@@ -359,14 +355,8 @@ impl<'a> Converter<'a> {
             nodes.push(self.settle_as_calc(input)?);
         }
         let (rows, lineage) = fingerprint::union(&nodes.iter().map(|n| &self.plan.nodes[*n]).collect::<Vec<_>>());
-        let node = self.plan.push(Rel {
-            op: Op::Union,
-            inputs: nodes,
-            fields,
-            lineage,
-            rows,
-            span: Some(self.statement),
-        });
+        let node =
+            self.plan.push(Rel { op: Op::Union, inputs: nodes, fields, lineage, rows, span: Some(self.statement) });
         Ok(self.over(node))
     }
 
@@ -380,7 +370,7 @@ impl<'a> Converter<'a> {
         let mut group = Vec::new();
         for e in &a.group_expr {
             if matches!(e, Expr::GroupingSet(_)) {
-                return Err(Box::new(unsupported("GROUPING SETS in a stream", self.statement)));
+                return Err(Errors::from(unsupported("GROUPING SETS in a stream", self.statement)));
             }
             let ty = self.type_of(e, schema, &input)?;
             let resolved = self.resolve(e, schema, &input)?;
@@ -390,16 +380,16 @@ impl<'a> Converter<'a> {
         for e in &a.aggr_expr {
             calls.push(self.call(e, schema, &input, &mut pre)?);
         }
-        let types = a
-            .aggr_expr
-            .iter()
-            .map(|e| self.type_of(e, schema, &input))
-            .collect::<Result<Vec<_>>>()?;
+        let types = a.aggr_expr.iter().map(|e| self.type_of(e, schema, &input)).collect::<Result<Vec<_>>>()?;
         let span = a.group_expr.iter().chain(&a.aggr_expr).filter_map(expr::span).reduce(Span::join);
         let node = self.settle(Fragment { columns: pre.columns, ..input })?;
         // Group columns that are equal are one; so are calls. The output lists both as the query does.
         let mut keys: Vec<usize> = Vec::new();
-        group.iter().for_each(|g| if !keys.contains(g) { keys.push(*g) });
+        group.iter().for_each(|g| {
+            if !keys.contains(g) {
+                keys.push(*g)
+            }
+        });
         let printed = |c: &Call| fingerprint::call(c, &self.plan.nodes[node]);
         let mut sorted: Vec<(String, Call, SqlType)> = Vec::new();
         for (call, ty) in calls.iter().zip(&types) {
@@ -464,14 +454,14 @@ impl<'a> Converter<'a> {
     fn call(&self, e: &Expr, schema: &DFSchema, input: &Fragment, pre: &mut PreCalc) -> Result<Call> {
         let place = expr::span(e).unwrap_or(self.statement);
         let Expr::AggregateFunction(DfAggregate { func, params }) = e.clone().unalias_nested().data else {
-            return Err(Box::new(unsupported("this aggregate in a stream", place)));
+            return Err(Errors::from(unsupported("this aggregate in a stream", place)));
         };
         let Some(function) = aggregates::streaming(func.name()) else {
             let what = format!("the aggregate {} in a stream", func.name().to_uppercase());
-            return Err(Box::new(unsupported(what, place)));
+            return Err(Errors::from(unsupported(what, place)));
         };
         if !params.order_by.is_empty() || params.null_treatment.is_some() {
-            return Err(Box::new(unsupported("ORDER BY in an aggregate", place)));
+            return Err(Errors::from(unsupported("ORDER BY in an aggregate", place)));
         }
         let argument = match params.args.as_slice() {
             [Expr::Literal(v, _)] if function == AggregateFunction::Count && !v.is_null() && !params.distinct => None,
@@ -480,12 +470,12 @@ impl<'a> Converter<'a> {
                 let ty = self.type_of(arg, schema, input)?;
                 if function.result_type(Some(&ty.to_arrow())).is_none() {
                     let message = format!("{} does not take {ty}", function.name());
-                    return Err(Box::new(at(error::BAD_ARGUMENTS, place, message, format!("{ty}"))));
+                    return Err(Errors::from(at(error::BAD_ARGUMENTS, place, message, format!("{ty}"))));
                 }
                 let resolved = self.resolve(arg, schema, input)?;
                 Some(pre.add(arg.schema_name().to_string(), ty, resolved))
             }
-            _ => return Err(Box::new(unsupported("an aggregate of several columns in a stream", place))),
+            _ => return Err(Errors::from(unsupported("an aggregate of several columns in a stream", place))),
         };
         let filter = match &params.filter {
             Some(f) => {
@@ -539,11 +529,8 @@ impl PreCalc {
             return i;
         }
         // The name of a plain column without its table.
-        let name = if expr::as_column(&expr).is_some() {
-            name.rsplit('.').next().unwrap_or(&name).to_owned()
-        } else {
-            name
-        };
+        let name =
+            if expr::as_column(&expr).is_some() { name.rsplit('.').next().unwrap_or(&name).to_owned() } else { name };
         self.columns.push(FragmentColumn { name, ty, expr });
         self.columns.len() - 1
     }
@@ -560,4 +547,3 @@ pub(crate) fn call_name(call: &Call, input: &[Field]) -> String {
 fn same_options(a: &[dflow_connector_api::RawOption], b: &[dflow_connector_api::RawOption]) -> bool {
     a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| x.key == y.key && x.value == y.value))
 }
-

@@ -1,10 +1,9 @@
 //! Expressions over numbered columns.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DataFusionError, Result};
+use datafusion::common::{Column, DFSchema, Result};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::{Expr, ExprSchemable, Volatility, cast};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -51,18 +50,6 @@ pub(crate) fn replace_columns(e: Expr, f: &dyn Fn(&Column) -> Result<Expr>) -> R
     Ok(done.data)
 }
 
-/// The columns an expression reads.
-pub(crate) fn columns_of(e: &Expr) -> BTreeSet<usize> {
-    let mut all = BTreeSet::new();
-    let _ = e.apply(|e| {
-        if let Expr::Column(c) = e {
-            all.extend(position(c));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    all
-}
-
 /// Renumbers columns.
 pub(crate) fn renumber(e: Expr, new: &dyn Fn(usize) -> usize) -> Expr {
     let done = e.transform_up(|e| {
@@ -81,10 +68,8 @@ pub(crate) fn renumber(e: Expr, new: &dyn Fn(usize) -> usize) -> Expr {
 
 /// Whether evaluating twice may give two values.
 pub(crate) fn is_volatile(e: &Expr) -> bool {
-    e.exists(|e| {
-        Ok(matches!(e, Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable))
-    })
-    .unwrap_or(true)
+    e.exists(|e| Ok(matches!(e, Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable)))
+        .unwrap_or(true)
 }
 
 /// The expression in exactly the Arrow type that carries `ty`.
@@ -98,15 +83,21 @@ pub(crate) fn physical(e: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalEx
     create_physical_expr(e, schema, &ExecutionProps::new(), &Default::default())
 }
 
+/// The line that says a place is in `source`: the tokens of queries are all on line 1 and carry bytes as columns, so the line
+/// is free, and 1 means that nobody has said yet.
+fn line_of(source: SourceId) -> u64 {
+    u64::from(source.0) + 2
+}
+
 /// The place an expression was written, from the columns in it; `None` when they are nowhere.
 pub(crate) fn span(e: &Expr) -> Option<Span> {
     let mut all: Option<Span> = None;
     let _ = e.apply(|e| {
         if let Expr::Column(c) = e
             && let Some(s) = c.spans.first()
-            && let Some(source) = s.start.line.checked_sub(1)
-            && s.end.column >= s.start.column
+            && let Some(source) = s.start.line.checked_sub(2)
             && s.start.column > 0
+            && s.end.column >= s.start.column
         {
             let here = Span::new(SourceId(source as u32), s.start.column as usize - 1, s.end.column as usize - 1);
             all = Some(all.map_or(here, |a| a.join(here)));
@@ -116,23 +107,11 @@ pub(crate) fn span(e: &Expr) -> Option<Span> {
     all
 }
 
-/// Says which source the places in a freshly planned expression are in: DataFusion's spans have lines, which the script's
-/// have not, so the line carries the source.
-pub(crate) fn with_source(e: Expr, source: SourceId) -> Result<Transformed<Expr>, DataFusionError> {
-    e.transform_up(|e| {
-        Ok(match e {
-            Expr::Column(mut c) if c.spans.first().is_some() => {
-                let spans = c.spans.iter().map(|s| {
-                    let mut s = *s;
-                    (s.start.line, s.end.line) = (u64::from(source.0) + 1, u64::from(source.0) + 1);
-                    s
-                });
-                let mut all = datafusion::common::Spans::new();
-                spans.for_each(|s| all.add_span(s));
-                c.spans = all;
-                Transformed::yes(Expr::Column(c))
-            }
-            other => Transformed::no(other),
-        })
-    })
+/// Says which source the places in a freshly planned expression are in; places that know are left alone.
+pub(crate) fn with_source(c: &mut Column, source: SourceId) {
+    for span in &mut c.spans.0 {
+        if span.start.line == 1 && span.end.line == 1 {
+            (span.start.line, span.end.line) = (line_of(source), line_of(source));
+        }
+    }
 }

@@ -112,6 +112,11 @@ pub(crate) fn aggregate(input: &Rel, group: &[usize], calls: &[Call]) -> (String
     (format!("@{rows}"), lineage)
 }
 
+/// The id of a reader that several tables share.
+pub(crate) fn shared(key: &str) -> OperatorId {
+    OperatorId(hash(&format!("shared({key})")))
+}
+
 /// The ids of all nodes of a plan. Equal twins are numbered by what they read, then by their place.
 pub(crate) fn ids(plan: &Plan, identity: &dyn Fn(&Table, &[RawOption]) -> String) -> Vec<OperatorId> {
     let printed: Vec<(String, String)> = plan
@@ -133,11 +138,7 @@ pub(crate) fn ids(plan: &Plan, identity: &dyn Fn(&Table, &[RawOption]) -> String
     (0..printed.len())
         .map(|i| {
             let (text, rows) = &printed[i];
-            let before = printed
-                .iter()
-                .enumerate()
-                .filter(|(j, (t, r))| t == text && (r, *j) < (rows, i))
-                .count();
+            let before = printed.iter().enumerate().filter(|(j, (t, r))| t == text && (r, *j) < (rows, i)).count();
             OperatorId(if before == 0 { text.clone() } else { format!("{text}-{before}") })
         })
         .collect()

@@ -34,8 +34,6 @@ use dflow_connector_api::{FieldMask, Predicate, RawOption, SourceChangelog};
 use crate::catalog::Table;
 use crate::operators::hash_agg::AggregateFunction;
 
-pub(crate) use props::{Kind, StreamProps};
-
 /// Index into [`Plan::nodes`].
 pub(crate) type NodeId = usize;
 
@@ -76,10 +74,7 @@ pub(crate) struct Call {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// A table.
-    Table {
-        table: Arc<Table>,
-        options: Vec<RawOption>,
-    },
+    Table { table: Arc<Table>, options: Vec<RawOption> },
     /// The caller, for a bare SELECT; the number counts them.
     Output(usize),
 }

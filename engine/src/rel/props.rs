@@ -61,11 +61,8 @@ pub(crate) fn derive(plan: &Plan) -> Vec<StreamProps> {
                 },
                 upsert_keys: {
                     let (schema, _) = s.table.connector_schema();
-                    let key: Option<Vec<usize>> = schema
-                        .primary_key
-                        .iter()
-                        .map(|k| s.projection.iter().position(|p| p == k))
-                        .collect();
+                    let key: Option<Vec<usize>> =
+                        schema.primary_key.iter().map(|k| s.projection.iter().position(|p| p == k)).collect();
                     key.filter(|k| !k.is_empty()).map(sorted).into_iter().collect()
                 },
                 time_columns: Vec::new(),
@@ -96,11 +93,9 @@ pub(crate) fn derive(plan: &Plan) -> Vec<StreamProps> {
                 upsert_keys: vec![],
                 time_columns: input(0).time_columns.clone(),
             },
-            Op::Aggregate { group, .. } => StreamProps {
-                kind: Kind::Retract,
-                upsert_keys: vec![(0..group.len()).collect()],
-                time_columns: vec![],
-            },
+            Op::Aggregate { group, .. } => {
+                StreamProps { kind: Kind::Retract, upsert_keys: vec![(0..group.len()).collect()], time_columns: vec![] }
+            }
             Op::Normalize { key } => StreamProps {
                 kind: Kind::Retract,
                 upsert_keys: vec![sorted(key.clone())],

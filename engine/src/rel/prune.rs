@@ -163,7 +163,9 @@ fn row_of(e: &Expr, input: &Rel) -> Option<SqlType> {
 fn rewrite(mut rel: Rel, needed: &[Needed], id: NodeId) -> Rel {
     let mine: Vec<usize> = match &rel.op {
         // Their output is fixed by what they compute, not by who reads it.
-        Op::Aggregate { .. } | Op::SinkEdge(_) | Op::Consolidate { .. } | Op::Sink(_) => (0..rel.fields.len()).collect(),
+        Op::Aggregate { .. } | Op::SinkEdge(_) | Op::Consolidate { .. } | Op::Sink(_) => {
+            (0..rel.fields.len()).collect()
+        }
         Op::Watermark { .. } | Op::Normalize { .. } | Op::Calc { .. } | Op::Union | Op::Source(_) | Op::Values(_) => {
             needed[id].keys().copied().collect()
         }

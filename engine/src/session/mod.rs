@@ -8,13 +8,15 @@
 //! ```
 //! # Invariants
 //! Compiling touches nothing outside: connectors check their options, no file is read, no server is asked. Either the
-//! whole script compiles, or all of its independent errors are returned; a script with errors changes the session up to
-//! its first statement with one.
+//! whole script compiles, or all of its independent errors are returned and the session is as before.
 
 mod define;
 mod external;
+mod job;
 mod options;
 mod script;
+
+pub(crate) use options::{merge as merge_options, no_connector};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,12 +9,14 @@ use std::collections::HashSet;
 use dflow_common::{Diagnostic, SourceMap, Span, Spanned};
 use dflow_dsl::ast::{self as dsl, StatementKind};
 
+use super::job::{self, Work, WorkTarget};
 use super::{CompiledScript, CompiledStatement, Session, define, options};
 use crate::bind::prepass::Context;
 use crate::bind::{Binder, Functions};
 use crate::catalog::{IfExists, Object, ObjectId, Rows, describe, show_create};
 use crate::error::{self, Errors, Result, at, unsupported};
-use crate::settings::Resolved;
+use crate::settings::{Resolved, RuntimeMode};
+use crate::sink;
 
 /// Compiles a script; on errors the session is as before.
 pub(super) fn compile(session: &mut Session, script: &dsl::Script, sources: &SourceMap) -> Result<CompiledScript> {
@@ -27,6 +29,8 @@ pub(super) fn compile(session: &mut Session, script: &dsl::Script, sources: &Sou
         statements: Vec::new(),
         warnings: Vec::new(),
         functions: None,
+        works: Vec::new(),
+        mode: None,
     };
     for statement in &script.statements {
         compiler.statement(statement);
@@ -48,6 +52,10 @@ struct Compiler<'a> {
     warnings: Vec<Diagnostic>,
     /// The functions for the time zone they were made for.
     functions: Option<(String, Functions)>,
+    /// INSERTs and SELECTs of the streaming job.
+    works: Vec<Work>,
+    /// The mode of the first of them, and where it is.
+    mode: Option<(RuntimeMode, Span)>,
 }
 
 impl Compiler<'_> {
@@ -110,8 +118,126 @@ impl Compiler<'_> {
             StatementKind::Show(show) => self.show(show, span),
             StatementKind::Describe(d) => self.describe(d, span),
             StatementKind::Help | StatementKind::Quit | StatementKind::Clear => Ok(()),
+            StatementKind::Insert(insert) => {
+                let work = self.insert(insert)?;
+                self.work(work)
+            }
+            StatementKind::StatementSet(set) => {
+                for insert in &set.inserts {
+                    let work = self.insert(insert)?;
+                    self.work(work)?;
+                }
+                Ok(())
+            }
+            StatementKind::Query(query) => {
+                let work = self.select(query)?;
+                self.work(work)
+            }
+            StatementKind::Explain(explain) => self.explain(explain),
             other => Err(unsupported(name_of(other), span).into()),
         }
+    }
+
+    /// Binds an INSERT.
+    fn insert(&mut self, insert: &dsl::Insert) -> Result<Work> {
+        if insert.overwrite {
+            return Err(unsupported("INSERT OVERWRITE", insert.span).into());
+        }
+        let table = match self.session.catalog.get(&insert.table)? {
+            Object::Table(t) => t.clone(),
+            Object::View(v) => {
+                let message = format!("`{}` is a view; rows go into tables", insert.table);
+                let d = at(error::WRONG_KIND, insert.table.span, message, "a view");
+                return Err(d.with_label(v.span, "defined here").into());
+            }
+        };
+        let mut options = table.options.clone();
+        if let Some(hint) = &insert.hint {
+            if !self.resolved()?.dynamic_options {
+                return Err(at(error::BAD_HINT, hint.span, "OPTIONS hints are turned off", "not allowed")
+                    .with_note("'table.dynamic-table-options.enabled' is 'false'")
+                    .into());
+            }
+            let (mut own, errors) = options::expand(hint, self.session.options.variables.as_ref());
+            if let Some(errors) = Errors::from_list(errors) {
+                return Err(errors);
+            }
+            let connector = table.connector.as_ref().map(|c| c.value.as_str());
+            options::mark_secrets(&self.session.engine.registry, connector, &mut own);
+            options = options::merge(&options, &own);
+        }
+        self.bind(|_, binder, _| {
+            let query = binder.query(&insert.query)?;
+            let mapping = sink::map(binder, insert, &table, options, &query.columns)?;
+            Ok(Work { plan: query.plan, target: WorkTarget::Table(Box::new(mapping)), span: insert.span })
+        })
+    }
+
+    /// Binds a bare SELECT.
+    fn select(&mut self, query: &dsl::Query) -> Result<Work> {
+        self.bind(|_, binder, _| {
+            let bound = binder.query(query)?;
+            Ok(Work { plan: bound.plan, target: WorkTarget::Output(bound.columns), span: query.span })
+        })
+    }
+
+    /// Puts a statement into the job, or makes it one of its own in batch mode.
+    fn work(&mut self, work: Work) -> Result<()> {
+        let resolved = self.resolved()?;
+        let (first, place) = *self.mode.get_or_insert((resolved.mode, work.span));
+        if first != resolved.mode {
+            return Err(at(
+                error::SETTING_CONFLICT,
+                work.span,
+                "this statement runs in another mode than an earlier one",
+                "",
+            )
+            .with_label(place, "the earlier one")
+            .with_help("SET 'execution.runtime-mode' once, before the first INSERT or SELECT")
+            .into());
+        }
+        match resolved.mode {
+            RuntimeMode::Streaming => self.works.push(work),
+            RuntimeMode::Batch => {
+                let functions = self.functions(&resolved.time_zone);
+                let job = job::batch(self.session, work, &resolved, &functions, self.sources)?;
+                self.statements.push(CompiledStatement::Batch(Box::new(job)));
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&mut self, explain: &dsl::Explain) -> Result<()> {
+        for detail in &explain.details {
+            match detail.value {
+                // Kinds of change are always shown.
+                dsl::ExplainDetail::ChangelogMode => {}
+                dsl::ExplainDetail::EstimatedCost => {
+                    return Err(unsupported("EXPLAIN ESTIMATED_COST", detail.span).into());
+                }
+                dsl::ExplainDetail::PlanAdvice => return Err(unsupported("EXPLAIN PLAN_ADVICE", detail.span).into()),
+                dsl::ExplainDetail::JsonExecutionPlan => {
+                    return Err(unsupported("EXPLAIN JSON_EXECUTION_PLAN", detail.span).into());
+                }
+            }
+        }
+        let works = match &explain.target {
+            dsl::PlanTarget::Query(query) => vec![self.select(query)?],
+            dsl::PlanTarget::Insert(insert) => vec![self.insert(insert)?],
+            dsl::PlanTarget::StatementSet(set) => {
+                set.inserts.iter().map(|i| self.insert(i)).collect::<Result<Vec<_>>>()?
+            }
+        };
+        let resolved = self.resolved()?;
+        let functions = self.functions(&resolved.time_zone);
+        let text = match resolved.mode {
+            RuntimeMode::Streaming => job::stream(self.session, &works, &resolved, &functions, self.sources)?.explain,
+            RuntimeMode::Batch => {
+                works.iter().map(|w| w.plan.display_indent().to_string()).collect::<Vec<_>>().join("\n")
+            }
+        };
+        self.rows(Rows::list("result", [text]));
+        Ok(())
     }
 
     /// The settings as they are now.
@@ -152,12 +278,40 @@ impl Compiler<'_> {
     }
 
     fn create_table(&mut self, create: &dsl::CreateTable, span: Span) -> Result<()> {
-        if create.query.is_some() {
-            return Err(unsupported("CREATE TABLE … AS", span).into());
+        if let Some(query) = &create.query {
+            return self.create_table_as(create, query, span);
         }
         let table = self.bind(|session, binder, sources| define::table(session, binder, sources, create, None))?;
         let if_exists = if_exists(create.if_not_exists, create.mode);
         Ok(self.session.catalog.create(Object::Table(table.into()), if_exists, &create.name)?)
+    }
+
+    /// `CREATE TABLE t … AS query`: the table, then the INSERT.
+    fn create_table_as(&mut self, create: &dsl::CreateTable, query: &dsl::Query, span: Span) -> Result<()> {
+        if create.temporary {
+            return Err(at(error::BAD_QUERY, span, "CREATE TABLE … AS cannot be TEMPORARY", "").into());
+        }
+        if create.if_not_exists && self.session.catalog.find(&self.session.catalog.resolve(&create.name)?).is_some() {
+            return Ok(());
+        }
+        let (bound, table) = self.bind(|session, binder, sources| {
+            let bound = binder.query(query)?;
+            let table = define::table(session, binder, sources, create, Some(&bound.columns))?;
+            Ok((bound, std::sync::Arc::new(table)))
+        })?;
+        let if_exists = if_exists(create.if_not_exists, create.mode);
+        self.session.catalog.create(Object::Table(table.clone()), if_exists, &create.name)?;
+        let feeds = table
+            .persisted()
+            .into_iter()
+            .map(|i| {
+                let found = bound.columns.iter().position(|(n, _)| *n == table.columns[i].name);
+                found.map_or(sink::Feed::Null, sink::Feed::Query)
+            })
+            .collect();
+        let options = table.options.clone();
+        let mapping = sink::Mapping { table, options, feeds, on_conflict: None, span: create.name.span };
+        self.work(Work { plan: bound.plan, target: WorkTarget::Table(Box::new(mapping)), span })
     }
 
     fn create_view(&mut self, create: &dsl::CreateView) -> Result<()> {
@@ -298,6 +452,14 @@ impl Compiler<'_> {
             }
         };
         self.warnings.extend(self.session.settings.warning());
+        if let Some(settings) = settings.as_ref().filter(|_| !self.works.is_empty()) {
+            let functions = self.functions(&settings.time_zone);
+            let works = std::mem::take(&mut self.works);
+            match job::stream(self.session, &works, settings, &functions, self.sources) {
+                Ok(job) => self.statements.push(CompiledStatement::Stream(Box::new(job))),
+                Err(errors) => self.errors.extend(errors.into_diagnostics()),
+            }
+        }
         match (Errors::from_list(self.errors), settings) {
             (Some(errors), _) => Err(errors),
             (None, Some(settings)) => {

@@ -279,7 +279,7 @@ pub fn flink_keys() -> impl Iterator<Item = (&'static str, impl Iterator<Item = 
 }
 
 /// The spelling of Flink 2.x of a key that may be an older one; `None` for a key nobody knows.
-pub fn normalise(key: &str) -> Option<&'static str> {
+pub(super) fn normalise(key: &str) -> Option<&'static str> {
     // Two keys of 1.x became others; Flink 2 no longer reads them.
     let key = match key {
         "execution.type" => "execution.runtime-mode",
@@ -294,11 +294,11 @@ pub fn normalise(key: &str) -> Option<&'static str> {
 }
 
 /// Whether a key belongs to a family that configures something dflow does not have.
-pub fn in_family(key: &str) -> bool {
+pub(super) fn in_family(key: &str) -> bool {
     FAMILIES.iter().any(|f| key.starts_with(f))
 }
 
 /// The declaration of a key that is read.
-pub fn spec(key: &str) -> Option<&'static KeySpec> {
+pub(super) fn spec(key: &str) -> Option<&'static KeySpec> {
     KEYS.iter().find(|k| k.key == key)
 }

@@ -94,7 +94,7 @@ pub(crate) fn expression(
 }
 
 /// Common table expressions in sight, with their columns; `None` when their query has errors.
-pub(super) type Ctes = IndexMap<String, Option<Vec<ScopeColumn>>>;
+type Ctes = IndexMap<String, Option<Vec<ScopeColumn>>>;
 
 struct Prepass<'a> {
     context: Context<'a>,
