@@ -32,7 +32,7 @@ use super::codes::{self, FOREIGN_STATE, NO_STATE, STATE_IN_USE};
 use super::manifest::{Body, DATA, DIRECTORY, FORMAT, Manifest, Operator, STAGED};
 use super::retention::{self, Kept};
 use super::session::Session;
-use super::{LocalStore, Shared, Written, compat};
+use super::{HEAD, LocalStore, Shared, Written, compat, manifest};
 use crate::checkpoint::{Checkpoint, ClaimRequest, Claimed};
 use crate::config::RestoreMode;
 use crate::error::{Error, FENCED, Result};
@@ -45,10 +45,14 @@ const LOCK: &str = "lock";
 
 /// The manifests of a directory.
 struct History {
-    /// Numbers, ascending.
+    /// Numbers of those that exist, ascending.
     numbers: Vec<u64>,
+    /// The highest number that was given, also to one that is missing.
+    last: Option<u64>,
     /// The newest readable one.
     newest: Option<Manifest>,
+    /// Whether a newer one than that is missing or unreadable.
+    damaged: bool,
 }
 
 /// What goes on over a fresh start.
@@ -72,12 +76,20 @@ impl Shared {
         let mode = if first { request.restore.clone() } else { RestoreMode::Auto };
         let mut carried = Carried::default();
         for _ in 0..CLAIM_ATTEMPTS {
-            let history = self.history(&self.local, self.allow_older).await?;
+            // State that is moved aside need not be whole.
+            let allow_older = self.allow_older || mode == RestoreMode::None;
+            let history = self.history(&self.local, allow_older).await?;
             let newest = history.newest.as_ref();
             if let Some(other) = newest.filter(|m| m.job != request.job) {
                 return Err(self.foreign(&other.job, &request.job));
             }
             carried = carried.or(newest);
+            if history.damaged {
+                // What was counted in what cannot be read: at least about as far as the manifests were.
+                let last = history.last.unwrap_or_default();
+                carried.generation = carried.generation.max(last);
+                carried.epoch_used = carried.epoch_used.max(Epoch(last));
+            }
             let own = newest.filter(|m| m.has_state());
             // Refusals come before anything is touched.
             let (base, elsewhere) = match &mode {
@@ -102,10 +114,13 @@ impl Shared {
                 // Somebody may have written between our look and our lock.
                 continue;
             }
-            if let Some(own) = own
-                && (mode == RestoreMode::None || elsewhere.is_some())
-            {
-                self.move_aside(own, request).await?;
+            let aside = match mode {
+                RestoreMode::None => own.is_some() || history.damaged,
+                RestoreMode::Path(_) => own.is_some() && elsewhere.is_some(),
+                RestoreMode::Auto | RestoreMode::Require => false,
+            };
+            if aside {
+                self.move_aside(newest.map_or(Epoch(0), |m| m.epoch), request).await?;
                 continue;
             }
             warnings.iter().for_each(|w| warn!("{w}"));
@@ -113,7 +128,7 @@ impl Shared {
 
             let mut next = Manifest {
                 format: FORMAT,
-                number: history.numbers.last().copied().unwrap_or(0) + 1,
+                number: history.last.unwrap_or(0) + 1,
                 parent: newest.map_or(0, |m| m.number),
                 generation: carried.generation + 1,
                 writer: self.writer.clone(),
@@ -129,7 +144,10 @@ impl Shared {
                 self.copy(store, &mut next).await?;
             }
             match self.write_manifest(&next).await.0 {
-                Written::Done => return Ok(self.claimed(next, history.numbers, request).await),
+                Written::Done => {
+                    self.note_head(next.number).await;
+                    return Ok(self.claimed(next, history.numbers, request).await);
+                }
                 Written::Taken => continue,
                 Written::Failed(error) | Written::InDoubt(error) => return Err(error),
             }
@@ -191,30 +209,48 @@ impl Shared {
         Ok(())
     }
 
+    /// Finds the newest manifest. With `allow_older` it may be one before what is damaged or missing.
     async fn history(&self, store: &LocalStore, allow_older: bool) -> Result<History> {
         let place = store.root().display().to_string();
+        // Read first: what it names existed before the listing, and only retention removes manifests, never the newest.
+        let head = self.get(store, HEAD).await.ok().and_then(|bytes| manifest::read_head(&bytes));
         let paths = self.list(store, DIRECTORY).await?;
         let mut numbers: Vec<u64> = paths.iter().filter_map(|p| Manifest::number_of(p)).collect();
         numbers.sort_unstable();
-        for number in numbers.iter().rev() {
+        let mut history = History { last: head.max(numbers.last().copied()), numbers, newest: None, damaged: false };
+        if history.last > history.numbers.last().copied() {
+            let path = Manifest::path(history.last.unwrap_or_default());
+            if !allow_older {
+                return Err(codes::damaged(&place, &path, "it is missing"));
+            }
+            warn!(state = place, manifest = path, "missing: going on from an older checkpoint");
+            history.damaged = true;
+        }
+        for number in history.numbers.iter().rev() {
             match self.read_manifest(store, *number).await {
-                Ok(manifest) => return Ok(History { newest: Some(manifest), numbers }),
+                Ok(manifest) => {
+                    history.newest = Some(manifest);
+                    break;
+                }
                 Err(Reading::Unreadable(why)) if allow_older => {
                     warn!(state = place, manifest = number, %why, "going on from an older checkpoint");
+                    history.damaged = true;
                 }
                 Err(Reading::Unreadable(why)) => {
                     return Err(codes::unreadable(&place, &Manifest::path(*number), why));
                 }
-                Err(Reading::Failed(error)) => return Err(error),
+                Err(Reading::Absent(error) | Reading::Failed(error)) => return Err(error),
             }
         }
-        Ok(History { numbers, newest: None })
+        Ok(history)
     }
 
     async fn read_manifest(&self, store: &LocalStore, number: u64) -> Result<Manifest, Reading> {
         let path = Manifest::path(number);
-        let bytes = self.get(store, &path).await.map_err(|e| {
-            Reading::Failed(codes::storage(&store.root().display().to_string(), &format!("read {path}"), e))
+        let place = store.root().display().to_string();
+        let bytes = self.get(store, &path).await.map_err(|e| match e {
+            object_store::Error::NotFound { .. } => Reading::Absent(codes::damaged(&place, &path, "it is missing")),
+            e => Reading::Failed(codes::storage(&place, &format!("read {path}"), e)),
         })?;
         Manifest::from_bytes(number, &bytes).map_err(Reading::Unreadable)
     }
@@ -227,10 +263,14 @@ impl Shared {
         let store = LocalStore::new(self.env.clone(), root);
         let place = root.display().to_string();
         let manifest = match number {
-            Some(number) => Some(self.read_manifest(&store, number).await.map_err(|e| match e {
-                Reading::Unreadable(why) => codes::unreadable(&place, &Manifest::path(number), why),
-                Reading::Failed(error) => error,
-            })?),
+            Some(number) => match self.read_manifest(&store, number).await {
+                Ok(manifest) => Some(manifest),
+                Err(Reading::Absent(_)) => None,
+                Err(Reading::Unreadable(why)) => {
+                    return Err(codes::unreadable(&place, &Manifest::path(number), why));
+                }
+                Err(Reading::Failed(error)) => return Err(error),
+            },
             None => self.history(&store, false).await?.newest,
         };
         match manifest {
@@ -297,15 +337,15 @@ impl Shared {
     }
 
     /// Renames the whole directory, so that it can be restored from or deleted by hand.
-    async fn move_aside(&self, own: &Manifest, request: &ClaimRequest) -> Result<()> {
+    async fn move_aside(&self, epoch: Epoch, request: &ClaimRequest) -> Result<()> {
         let failed = |e| codes::local(&self.place(), "move the old state aside", e);
         let root = self.local.root();
         let mut name = root.as_os_str().to_owned();
-        name.push(format!(".aside-{}", own.epoch));
+        name.push(format!(".aside-{epoch}"));
         let aside = self.local.move_to(PathBuf::from(name)).await.map_err(failed)?;
         // The lock went with the directory.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        info!(epoch = own.epoch.0, kept = %aside.display(), "the old state is kept aside");
+        info!(epoch = epoch.0, kept = %aside.display(), "the old state is kept aside");
         self.lock(request).await.map(|_| ())
     }
 
@@ -345,6 +385,8 @@ impl Shared {
 enum Reading {
     /// Its bytes are not one.
     Unreadable(super::manifest::Unreadable),
+    /// There is none of that number; the error is for where that means damage.
+    Absent(Error),
     /// Its bytes could not be read.
     Failed(Error),
 }

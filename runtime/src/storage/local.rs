@@ -140,23 +140,17 @@ impl Inner {
         if self.directories.lock().unwrap_or_else(PoisonError::into_inner).contains(directory) {
             return Ok(());
         }
-        // The names that have to be made durable: from the deepest directory that is there already downwards. That one
-        // counts too: who made it may have crashed before it was durable.
-        let mut names = Vec::new();
-        for ancestor in directory.ancestors().filter(|a| !a.as_os_str().is_empty()) {
-            names.push(ancestor);
-            match self.fs().metadata(ancestor) {
-                Ok(_) => break,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
+        let below_root = directory != self.root && directory.starts_with(&self.root);
+        if below_root {
+            self.ensure(&self.root)?;
         }
         self.fs().create_dir_all(directory)?;
-        for (depth, name) in names.iter().rev().enumerate() {
-            let Some(parent) = name.parent() else { continue };
+        // Those that exist count too: who made them may have failed before they were durable.
+        let named: Vec<&FsPath> = directory.ancestors().take_while(|a| !below_root || *a != self.root).collect();
+        for parent in named.iter().rev().filter_map(|name| name.parent()).filter(|p| !p.as_os_str().is_empty()) {
             match self.fs().sync_dir(parent) {
-                // A directory above the first existing one may be closed to us; it is not ours to make durable.
-                Err(e) if depth == 0 && e.kind() == io::ErrorKind::PermissionDenied => {}
+                // Directories we may not open, or that are no real ones, are not ours to make durable.
+                Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {}
                 other => other?,
             }
         }

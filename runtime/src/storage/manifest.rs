@@ -278,6 +278,18 @@ fn trailer(content: &[u8]) -> String {
     format!("#dflow-manifest {:020} {:08x}\n", content.len(), crc32fast::hash(content))
 }
 
+/// The file that notes the newest manifest: number and CRC-32 of the number.
+pub(super) fn head(number: u64) -> String {
+    let number = format!("{number:020}");
+    format!("{number} {:08x}\n", crc32fast::hash(number.as_bytes()))
+}
+
+/// The number in a [`head`]; `None` when it is not one.
+pub(super) fn read_head(bytes: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(bytes.get(..20)?).ok()?.parse().ok()?;
+    (head(number).as_bytes() == bytes).then_some(number)
+}
+
 impl File {
     /// Its object, when it is one.
     pub fn path(&self) -> Option<&str> {
@@ -452,6 +464,10 @@ mod tests {
         for other in ["manifests/7.json", "manifests/0000000000000000000x.json", "data/00000000000000000007.json"] {
             assert_eq!(Manifest::number_of(other), None, "{other}");
         }
+        assert_eq!(read_head(head(7).as_bytes()), Some(7));
+        let mut flipped = head(7).into_bytes();
+        flipped[19] ^= 1;
+        assert_eq!((read_head(&flipped), read_head(b"")), (None, None));
     }
 
     #[test]

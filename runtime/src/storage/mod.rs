@@ -6,6 +6,8 @@
 //!                   manifests/<20 digits>.json     what a checkpoint consists of           (manifest)
 //!                   data/g<generation>-….parquet   one table of one task, base or delta    (parquet)
 //!                   staged/g<generation>-….bin     bodies of staged sinks                  (stage)
+//!                   head                           the number of the newest manifest: a hint, by which a
+//!                                                  manifest that somebody removed is missed
 //!                   .tmp/                          half-written files                      (local)
 //! ```
 //! # The commit point
@@ -58,6 +60,9 @@ use crate::error::{Error, FENCED, Result};
 use crate::state::{SnapshotMode, StateRows};
 use manifest::{Body, File, Manifest};
 use session::{Session, Standing, Uploaded, UploadedTable};
+
+/// Holds the number of the newest manifest.
+const HEAD: &str = "head";
 
 /// Tries to write a manifest before the claim is in doubt.
 const WRITE_ATTEMPTS: usize = 3;
@@ -238,6 +243,13 @@ impl Shared {
         (Written::InDoubt(error), len)
     }
 
+    /// Notes that a manifest is the newest. Nothing depends on it but the finding that one is missing.
+    async fn note_head(&self, number: u64) {
+        if let Err(error) = self.put(HEAD, manifest::head(number).into(), PutMode::Overwrite).await {
+            warn!(%error, "the number of the newest manifest was not noted");
+        }
+    }
+
     /// Writes the manifest after the session's and tells whether this claim still holds.
     async fn advance(&self, next: Manifest, uploads: &[(InstanceId, UploadRef)]) -> Result<u64> {
         let standing = self.session(|s| Ok(s.standing))?;
@@ -269,10 +281,12 @@ impl Shared {
             self.session(|s| Ok(s.standing = standing))?;
             return Err(self.refused(standing));
         }
+        let number = next.number;
         self.session(|s| {
             s.committed(next, uploads);
             Ok(())
         })?;
+        self.note_head(number).await;
         Ok(bytes)
     }
 
@@ -477,3 +491,6 @@ impl CheckpointStore for Store {
         Arc::new(stage::Stage(self.shared.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,8 +246,10 @@ impl SimFs {
         match machine.begin(self.process, what(), needs)? {
             None => act(&mut machine),
             Some(Fault::LateAnswer) => {
-                act(&mut machine)?;
-                Err(io::Error::from(io::ErrorKind::TimedOut))
+                let answer = act(&mut machine);
+                // The answer may be a lock, whose end needs the machine.
+                drop(machine);
+                answer.and_then(|_| Err(Fault::LateAnswer.error()))
             }
             Some(fault) => Err(fault.error()),
         }
@@ -283,15 +285,15 @@ impl Node {
         match self {
             Node::File(file) => {
                 file.spoil_lost();
-                if let Some(rng) = rng {
-                    // Pages reach the disk in any order; a prefix is the torn write that looks most like a file.
+                // What was synced stays; of what was written since, a prefix is the torn write that looks most like a
+                // file.
+                if let Some(rng) = rng.filter(|_| file.live != file.durable) {
+                    let synced = file.live.iter().zip(&file.durable).take_while(|(a, b)| a == b).count();
+                    let unsynced = (file.live.len() - synced) as u64;
                     match rng.below(3) {
                         0 => {}
                         1 => file.durable = file.live.clone(),
-                        _ => {
-                            let keep = rng.below(file.live.len() as u64 + 1) as usize;
-                            file.durable = file.live[..keep].to_vec();
-                        }
+                        _ => file.durable = file.live[..synced + rng.below(unsynced + 1) as usize].to_vec(),
                     }
                 }
                 file.live = file.durable.clone();

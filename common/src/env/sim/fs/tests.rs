@@ -72,9 +72,12 @@ fn a_random_loss_tears_writes_and_keeps_some_names() {
         let fs = machine();
         write(&fs, "a", b"0123456789", false).unwrap();
         fs.sync_dir(Path::new(DIR)).unwrap();
-        write(&fs, "b", b"", true).unwrap();
+        write(&fs, "b", b"synced", true).unwrap();
+        fs.sync_dir(Path::new(DIR)).unwrap();
         fs.rename(&path("b"), &path("c")).unwrap();
         let fs = fs.crash(Loss::Random(seed));
+        let renamed = fs.read(&path("b")).or_else(|_| fs.read(&path("c"))).unwrap();
+        assert_eq!(renamed, b"synced", "what is durable stays whole");
         let bytes = fs.read(&path("a")).unwrap();
         assert!(b"0123456789".starts_with(&bytes));
         match bytes.len() {
@@ -156,6 +159,11 @@ fn a_lock_is_held_by_one_process_until_it_drops_it_or_ends() {
     drop(lock);
     let lock = other.try_lock(&path("lock")).unwrap();
     assert!(lock.is_some() && fs.try_lock(&path("lock")).unwrap().is_none());
+    drop(lock);
+    fs.fail_at(fs.operations(), Fault::LateAnswer);
+    assert!(fs.try_lock(&path("lock")).is_err(), "whoever did not hear of its lock does not hold it");
+    let lock = other.try_lock(&path("lock")).unwrap();
+    assert!(lock.is_some());
     other.kill();
     let mine = fs.try_lock(&path("lock")).unwrap();
     assert!(mine.is_some());
