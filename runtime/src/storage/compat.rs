@@ -110,7 +110,7 @@ pub fn check(place: &str, manifest: &Manifest, request: &ClaimRequest) -> Result
     if request.ignore_unclaimed_state {
         return Ok(lost(|info, message| Diagnostic::warning(info, format!("{message}; it is dropped"))).collect());
     }
-    let mut errors = lost(|info, message| Diagnostic::error(info, message));
+    let mut errors = lost(Diagnostic::error);
     let Some(mut error) = errors.next() else { return Ok(Vec::new()) };
     error = error.with_context("state", place);
     for old in &comparison.unclaimed {

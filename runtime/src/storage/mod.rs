@@ -260,7 +260,7 @@ impl Shared {
         let standing = match written {
             Written::Failed(error) => return Err(error),
             Written::InDoubt(error) => {
-                self.session(|s| Ok(s.standing = Standing::InDoubt))?;
+                self.stand(Standing::InDoubt)?;
                 return Err(error);
             }
             Written::Taken => Standing::Fenced,
@@ -272,13 +272,13 @@ impl Shared {
                 }
                 Ok(_) => Standing::Claimed,
                 Err(error) => {
-                    self.session(|s| Ok(s.standing = Standing::InDoubt))?;
+                    self.stand(Standing::InDoubt)?;
                     return Err(error);
                 }
             },
         };
         if standing != Standing::Claimed {
-            self.session(|s| Ok(s.standing = standing))?;
+            self.stand(standing)?;
             return Err(self.refused(standing));
         }
         let number = next.number;
@@ -288,6 +288,13 @@ impl Shared {
         })?;
         self.note_head(number).await;
         Ok(bytes)
+    }
+
+    fn stand(&self, standing: Standing) -> Result<()> {
+        self.session(|s| {
+            s.standing = standing;
+            Ok(())
+        })
     }
 
     fn refused(&self, standing: Standing) -> Error {
@@ -320,7 +327,10 @@ impl Shared {
         match removed {
             Ok(()) => {
                 let gone = |number| go.iter().any(|g| g.number == number);
-                let _ = self.session(|s| Ok(s.kept.retain(|k| !gone(k.number))));
+                let _ = self.session(|s| {
+                    s.kept.retain(|k| !gone(k.number));
+                    Ok(())
+                });
             }
             Err(error) => warn!(%error, "old checkpoints were not removed"),
         }
