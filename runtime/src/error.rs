@@ -91,6 +91,14 @@ impl Error {
         }
     }
 
+    /// The same error as one that must not lead to a restart.
+    pub(crate) fn fatal(self) -> Self {
+        match self {
+            Error::Diagnosed { diagnostic, .. } => Error::Diagnosed { diagnostic, retryable: false },
+            Error::Connector(e) => e.diagnostic().into(),
+        }
+    }
+
     /// Points at `span` unless a place is known already.
     pub fn at_default(self, span: Option<Span>) -> Self {
         let Some(span) = span else { return self };

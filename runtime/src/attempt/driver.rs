@@ -28,10 +28,10 @@ use crate::job::shared::{Command, Shared};
 use crate::job::{CheckpointStatus, Job, JobEnd, JobEvent, JobState};
 use crate::task::{AttemptContext, TaskAck, TaskEvent};
 
-/// How often a sink's commit is tried before the job fails (and a restart tries again).
-const SINK_COMMIT_ATTEMPTS: u32 = 5;
+/// How often a sink's commit, or the last mark, is tried before the job fails.
+const ATTEMPTS: u32 = 5;
 /// Before the second attempt; doubled after each.
-const SINK_COMMIT_PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a background step of the driver answers.
 enum Done {
@@ -254,13 +254,7 @@ impl<'a> Driver<'a> {
                 self.completed(epoch, took);
             }
             Action::MarkFinished => {
-                let (store, env) = (Arc::clone(&self.job.store), self.job.env.clone());
-                self.background.push(Box::pin(async move {
-                    Done::Marked(match pass(&env, failpoint::BEFORE_FINISH).await {
-                        Ok(()) => store.mark_finished().await,
-                        Err(error) => Err(error),
-                    })
-                }));
+                self.background.push(Box::pin(mark_finished(self.job.env.clone(), Arc::clone(&self.job.store))));
             }
             Action::End(End::Finished) => self.end = Some(Ok(JobEnd::Finished)),
             Action::End(End::Stopped) => self.end = Some(Ok(JobEnd::Stopped)),
@@ -339,6 +333,27 @@ async fn commit(env: &Env, store: &dyn CheckpointStore, checkpoint: Checkpoint) 
     store.commit(checkpoint).await
 }
 
+/// Marks the state as finished. A restart is no second try: should the mark have been written all the same, it would
+/// start the job from scratch. So the tries are here, and their failure is the end.
+async fn mark_finished(env: Env, store: Arc<dyn CheckpointStore>) -> Done {
+    let mut pause = PAUSE;
+    for attempt in 1.. {
+        let marked = match pass(&env, failpoint::BEFORE_FINISH).await {
+            Ok(()) => store.mark_finished().await,
+            Err(error) => Err(error),
+        };
+        match marked {
+            Err(error) if error.retryable() && attempt < ATTEMPTS => {
+                tracing::warn!(%error, attempt, "cannot mark the state as finished, trying again");
+                env.clock.sleep(pause).await;
+                pause *= 2;
+            }
+            marked => return Done::Marked(marked.map_err(Error::fatal)),
+        }
+    }
+    Done::Nothing
+}
+
 /// Commits every sink, and answers with the committers.
 async fn publish(
     job: Arc<Job>,
@@ -354,14 +369,14 @@ async fn publish(
                 continue;
             }
             let sink = &job.graph.nodes[*node];
-            let mut pause = SINK_COMMIT_PAUSE;
+            let mut pause = PAUSE;
             for attempt in 1.. {
                 let committed = committer.commit(epoch, pending.clone()).await;
                 let label = if committed.is_ok() { "ok" } else { "failed" };
                 job.metrics.counter(&SINK_COMMITS, &[&job.config.name, &sink.name, label]).inc();
                 match committed {
                     Ok(()) => break,
-                    Err(error) if error.retryable() && attempt < SINK_COMMIT_ATTEMPTS => {
+                    Err(error) if error.retryable() && attempt < ATTEMPTS => {
                         tracing::warn!(sink = %sink.name, %epoch, %error, attempt, "commit failed, trying again");
                         job.env.clock.sleep(pause).await;
                         pause *= 2;

@@ -83,6 +83,11 @@ impl World {
         }
     }
 
+    /// Whether the feeder has fed all its chunks.
+    pub(crate) fn fed_all(&self, chunks: usize) -> bool {
+        self.fed.load(SeqCst) == chunks
+    }
+
     /// Every fed row, as the server would show it.
     pub(crate) fn rows(&self) -> Vec<(i64, i64)> {
         let mut rows = self.rows.lock().unwrap().clone();
@@ -199,9 +204,14 @@ pub(crate) fn config() -> JobConfig {
 
 /// A process: a runtime of its own with virtual time. Everything in it is gone when it returns.
 pub(crate) fn process<T>(seed: u64, f: impl AsyncFnOnce(Env) -> T) -> T {
+    process_on(seed, &sim::SimFs::new(), f)
+}
+
+/// A process that sees these files.
+pub(crate) fn process_on<T>(seed: u64, fs: &sim::SimFs, f: impl AsyncFnOnce(Env) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let env = sim::env(seed, Arc::new(sim::SimFs::new()));
+        let env = sim::env(seed, Arc::new(fs.clone()));
         f(env).await
     })
 }

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod durable;
 mod end;
 mod faults;
 mod flow;
 mod kit;
 mod source;
 mod sum;
+mod threads;
