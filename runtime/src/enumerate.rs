@@ -139,8 +139,9 @@ impl EnumeratorTask {
                     self.tell_all(&ReaderCommand::Barrier { epoch, last });
                 }
                 Wake::Command(EnumeratorCommand::Complete(epoch)) => {
-                    self.enumerator.checkpoint_complete(epoch).await.map_err(|e| self.error(e))?;
                     self.tell_all(&ReaderCommand::Complete(epoch));
+                    self.enumerator.checkpoint_complete(epoch).await.map_err(|e| self.error(e))?;
+                    let _ = self.context.events.send(TaskEvent::Acknowledged { epoch });
                 }
                 Wake::FromReader(FromReader::Input { subtask, input }) => {
                     if let Some(cut) = &mut cut

@@ -231,7 +231,10 @@ impl JobHandle {
         let (reply, result) = tokio::sync::oneshot::channel();
         self.shared.send(Command::Checkpoint(reply));
         result.await.unwrap_or_else(|_| {
-            Err(Error::coded(crate::error::CHECKPOINT_FAILED, "the job ended before the checkpoint was complete"))
+            Err(Error::coded(
+                crate::error::CHECKPOINT_FAILED,
+                "the job failed or ended before the checkpoint was complete",
+            ))
         })
     }
 

@@ -33,6 +33,9 @@ const ATTEMPTS: u32 = 5;
 /// Before the second attempt; doubled after each.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the sources may take to acknowledge the last checkpoint upstream before the job ends without it.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a background step of the driver answers.
 enum Done {
     Committed(Epoch, Result<CommitInfo>),
@@ -59,8 +62,12 @@ pub(crate) struct Driver<'a> {
     /// Wait for the next checkpoint to begin, and for the running one to complete.
     waiting: Vec<oneshot::Sender<Result<Epoch>>>,
     promised: Vec<oneshot::Sender<Result<Epoch>>>,
+    /// The newest complete checkpoint, and how many readers and enumerators have not acknowledged it upstream.
+    unacknowledged: (Epoch, usize),
     counters: Counters,
     gauges: Gauges,
+    /// The job is over, well; at the latest at this time it ends.
+    ending: Option<(JobEnd, Duration)>,
     end: Option<Result<JobEnd>>,
 }
 
@@ -109,7 +116,9 @@ impl<'a> Driver<'a> {
             written: CommitInfo::default(),
             waiting: Vec::new(),
             promised: Vec::new(),
+            unacknowledged: (Epoch(0), 0),
             counters,
+            ending: None,
             end: None,
         }
     }
@@ -131,7 +140,17 @@ impl<'a> Driver<'a> {
                 self.gauges.refresh(self.shared, self.shared.status().uptime);
                 next_gauges = now + GAUGE_INTERVAL;
             }
-            let wake = self.coordinator.deadline().map_or(next_gauges, |d| d.min(next_gauges));
+            if let Some((end, latest)) = &self.ending
+                && (self.unacknowledged.1 == 0 || now >= *latest)
+            {
+                self.end = Some(Ok(end.clone()));
+            }
+            if let Some(end) = self.end.take() {
+                self.gauges.refresh(self.shared, self.shared.status().uptime);
+                return end;
+            }
+            let latest = self.ending.as_ref().map(|e| e.1);
+            let wake = self.coordinator.deadline().into_iter().chain(latest).fold(next_gauges, Duration::min);
             tokio::select! {
                 biased;
                 Some(done) = self.background.next(), if !self.background.is_empty() => self.done(done),
@@ -147,10 +166,6 @@ impl<'a> Driver<'a> {
                     }
                 },
                 () = clock.sleep(wake.saturating_sub(now)) => self.step(Event::Timer),
-            }
-            if let Some(end) = self.end.take() {
-                self.gauges.refresh(self.shared, self.shared.status().uptime);
-                return end;
             }
         }
     }
@@ -191,6 +206,16 @@ impl<'a> Driver<'a> {
             }
             TaskEvent::PartFailed { epoch, error } => self.step(Event::PartFailed { epoch, error }),
             TaskEvent::Ended { task } => self.step(Event::TaskEnded { task }),
+            TaskEvent::Acknowledged { epoch } => {
+                if epoch == self.unacknowledged.0 {
+                    self.unacknowledged.1 -= 1;
+                }
+            }
+            // Everything is committed: only the acknowledgement upstream is missing, and a restore seeks anyway.
+            TaskEvent::Failed(error) if self.ending.is_some() => {
+                tracing::warn!(%error, "failed after the last checkpoint");
+                self.unacknowledged.1 = 0;
+            }
             TaskEvent::Failed(error) => self.end = Some(Err(error)),
         }
     }
@@ -250,14 +275,22 @@ impl<'a> Driver<'a> {
             Action::Complete { epoch, took } => {
                 epochs.live.store(0, Ordering::Release);
                 epochs.complete.store(epoch.0, Ordering::Release);
+                let nodes = &self.job.graph.nodes;
+                let readers: usize = self.enumerators.keys().map(|n| nodes[*n].parallelism).sum();
+                self.unacknowledged = (epoch, readers + self.enumerators.len());
                 self.tell_enumerators(EnumeratorCommand::Complete(epoch));
                 self.completed(epoch, took);
             }
             Action::MarkFinished => {
                 self.background.push(Box::pin(mark_finished(self.job.env.clone(), Arc::clone(&self.job.store))));
             }
-            Action::End(End::Finished) => self.end = Some(Ok(JobEnd::Finished)),
-            Action::End(End::Stopped) => self.end = Some(Ok(JobEnd::Stopped)),
+            Action::End(end) => {
+                let end = match end {
+                    End::Finished => JobEnd::Finished,
+                    End::Stopped => JobEnd::Stopped,
+                };
+                self.ending = Some((end, self.job.env.clock.monotonic() + ACKNOWLEDGE_TIMEOUT));
+            }
             Action::Fail(error) => self.end = Some(Err(error)),
         }
     }

@@ -107,19 +107,18 @@ impl SnapshotWriter {
     }
 }
 
+/// Calls its second argument with the stored rows of a table (any key group), in replay order.
+pub type RowSource<'a> = dyn FnMut(usize, &mut dyn FnMut(StateRows) -> Result<()>) -> Result<()> + 'a;
+
 /// Gives an operator instance its rows back.
 pub struct StateReader<'a> {
     groups: Range<KeyGroup>,
-    /// Calls back with the stored rows of a table (any key group), in replay order.
-    source: &'a mut dyn FnMut(usize, &mut dyn FnMut(StateRows) -> Result<()>) -> Result<()>,
+    source: &'a mut RowSource<'a>,
 }
 
 impl<'a> StateReader<'a> {
     /// A reader of the rows in `groups`, taken from `source(table, sink)`.
-    pub fn new(
-        groups: Range<KeyGroup>,
-        source: &'a mut dyn FnMut(usize, &mut dyn FnMut(StateRows) -> Result<()>) -> Result<()>,
-    ) -> Self {
+    pub fn new(groups: Range<KeyGroup>, source: &'a mut RowSource<'a>) -> Self {
         Self { groups, source }
     }
 

@@ -90,6 +90,8 @@ pub(crate) enum TaskEvent {
     PartFailed { epoch: Epoch, error: Error },
     /// A task's input has ended.
     Ended { task: usize },
+    /// A reader or an enumerator has acknowledged a complete checkpoint upstream.
+    Acknowledged { epoch: Epoch },
     /// The job cannot go on.
     Failed(Error),
 }
@@ -253,7 +255,7 @@ impl Task {
                 self.report(TaskEvent::Ended { task: self.number });
             }
             self.count(now.saturating_sub(started));
-            if self.state.events % EVENTS_PER_YIELD == 0 {
+            if self.state.events.is_multiple_of(EVENTS_PER_YIELD) {
                 tokio::task::yield_now().await;
             }
         }
@@ -273,7 +275,7 @@ impl Task {
         if !waited.is_zero() {
             self.backpressured.inc_by(waited.as_secs_f64());
         }
-        if s.events % EVENTS_PER_PUBLISH == 0 || !s.dirty {
+        if s.events.is_multiple_of(EVENTS_PER_PUBLISH) || !s.dirty {
             self.chain.publish();
         }
     }
@@ -357,7 +359,9 @@ impl Task {
             Wake::Command(source, ReaderCommand::Complete(epoch)) => {
                 let source = &mut self.sources[source];
                 let done = source.reader.checkpoint_complete(epoch).await;
-                return done.map_err(|e| source.error(e).into());
+                done.map_err(|e| source.error(e))?;
+                self.report(TaskEvent::Acknowledged { epoch });
+                return Ok(());
             }
             Wake::Command(source, command) => self.steer(source, command)?,
             Wake::Reader(source, Ok(event)) => self.read(source, event)?,

@@ -72,8 +72,8 @@ impl World {
             // shows then.
             let rows: Vec<_> =
                 (base..base + 5).map(|i| (if i % 5 == 4 { 1_000 + i % 100 } else { i % 7 }, i)).collect();
-            // The chunk of a split's age 4 comes while the next split is already there.
-            let split = if n % 4 == 0 && n > 0 && n % 8 == 0 { n / 4 - 1 } else { n / 4 };
+            // Every other split gets a fifth chunk, where the next one would begin.
+            let split = if n > 0 && n.is_multiple_of(8) { n / 4 - 1 } else { n / 4 };
             self.feed(&format!("s{split:02}"), &rows);
             if n % 4 == 1 && n > 4 {
                 self.broker.finish(&format!("s{:02}", n / 4 - 1));

@@ -352,8 +352,10 @@ fn enumerator_and_readers_hear_of_every_completed_checkpoint() {
         env.clock.sleep(MS(1)).await;
         assert_eq!(world.broker.enumerator_epochs(), [epoch]);
         assert_eq!(world.broker.reader_epochs(), [(0, epoch), (1, epoch)]);
-        job.cancel();
-        job.wait().await;
+        job.stop();
+        assert!(matches!(ended(&env, &job).await.end, JobEnd::Stopped));
+        assert_eq!(world.broker.enumerator_epochs(), [epoch, epoch.next()], "the last one, too");
+        assert_eq!(world.broker.reader_epochs().len(), 4);
     });
 }
 
