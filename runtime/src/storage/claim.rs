@@ -164,47 +164,45 @@ impl Shared {
             sinks: manifest.sinks.clone(),
         });
         let claimed = Claimed { generation: manifest.generation, restored, next_epoch: manifest.epoch_used };
-        let kept = vec![Kept::new(&manifest)];
-        let number = manifest.number;
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Session::new(manifest, request, kept));
-        if let Err(error) = self.clean_up(number, older).await {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Session::new(manifest, request, older));
+        if let Err(error) = self.clean_up().await {
             warn!(%error, "leftovers of earlier runs were not removed");
         }
         claimed
     }
 
     /// Removes old manifests, and files that nobody refers to. An error ends it early; nothing depends on it.
-    async fn clean_up(&self, number: u64, older: Vec<u64>) -> Result<()> {
+    async fn clean_up(&self) -> Result<()> {
+        self.retire().await?;
         self.local.clean_temporary().await.map_err(|e| codes::local(&self.place(), "remove temporary files", e))?;
-        let mut kept = Vec::new();
-        let mut unreadable = Vec::new();
-        for older in older {
-            let path = Manifest::path(older);
-            match self.get(&self.local, &path).await {
-                Ok(bytes) => match Manifest::from_bytes(older, &bytes) {
-                    Ok(manifest) => kept.push(Kept::new(&manifest)),
-                    // Its files cannot be known any more.
-                    Err(_) => unreadable.push(path),
-                },
-                Err(object_store::Error::NotFound { .. }) => {}
-                // Perhaps readable later: nothing may be called an orphan now.
-                Err(e) => return Err(codes::storage(&self.place(), &format!("read {path}"), e)),
-            }
-        }
-        let (generation, stay) = self.session(|s| {
-            kept.append(&mut s.kept);
-            kept.sort_by_key(|k| k.number);
-            s.kept = kept;
-            Ok((s.manifest.generation, s.kept.clone()))
-        })?;
-        debug_assert_eq!(stay.last().map(|k| k.number), Some(number), "the claim is the newest");
-        self.delete(unreadable).await?;
-        self.retire().await;
-        let stay = self.session(|s| Ok(s.kept.clone()))?;
+        let (generation, stay) = self.session(|s| Ok((s.manifest.generation, s.kept.clone())))?;
         for directory in [DATA, STAGED] {
             let paths = self.list(&self.local, directory).await?;
             let orphans = paths.into_iter().filter(|p| retention::orphan(p, generation, &stay)).collect();
             self.delete(orphans).await?;
+        }
+        Ok(())
+    }
+
+    /// Learns what the manifests that were there before the claim refer to. Until that is known, no file may go.
+    pub(super) async fn read_older(&self) -> Result<()> {
+        for number in self.session(|s| Ok(s.unread.clone()))? {
+            let read = match self.read_manifest(&self.local, number).await {
+                Ok(manifest) => Some(Kept::new(&manifest)),
+                // Its files cannot be known any more.
+                Err(Reading::Unreadable(_)) => {
+                    self.delete(vec![Manifest::path(number)]).await?;
+                    None
+                }
+                Err(Reading::Absent(_)) => None,
+                Err(Reading::Failed(error)) => return Err(error),
+            };
+            self.session(|s| {
+                s.unread.retain(|n| *n != number);
+                s.kept.extend(read);
+                s.kept.sort_by_key(|k| k.number);
+                Ok(())
+            })?;
         }
         Ok(())
     }

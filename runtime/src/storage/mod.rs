@@ -218,7 +218,7 @@ impl Shared {
         let bytes = Bytes::from(manifest.to_bytes());
         let len = bytes.len() as u64;
         let mut doubt = None;
-        for _ in 0..WRITE_ATTEMPTS {
+        for attempt in 1..=WRITE_ATTEMPTS {
             let put = self.local.put_opts(&location, bytes.clone().into(), PutMode::Create.into());
             let failed = match put.await {
                 Ok(_) => return (Written::Done, len),
@@ -229,6 +229,9 @@ impl Shared {
                 // An earlier try of ours; that the name is taken was answered after it became durable.
                 Ok(found) if taken && found == bytes => return (Written::Done, len),
                 Ok(found) if found != bytes => return (Written::Taken, len),
+                // Another instance that claims now took our half-written file for a leftover.
+                Err(object_store::Error::NotFound { .. })
+                    if matches!(failed, object_store::Error::NotFound { .. }) && attempt < WRITE_ATTEMPTS => {}
                 Err(object_store::Error::NotFound { .. }) if !taken => {
                     return (Written::Failed(codes::storage(&self.place(), &format!("write {path}"), failed)), len);
                 }
@@ -312,27 +315,26 @@ impl Shared {
         }
     }
 
-    /// Drops manifests beyond the retained ones and the files only they needed. What fails is tried again after the
-    /// next checkpoint, or by the next claim.
-    async fn retire(&self) {
-        let Ok((stay, go)) = self.session(|s| Ok(retention::split(s.kept.clone(), self.retained))) else { return };
-        if go.is_empty() {
-            return;
-        }
-        let manifests = go.iter().map(|m| Manifest::path(m.number)).collect();
-        let removed = match self.delete(manifests).await {
-            Ok(()) => self.delete(retention::unneeded(&go, &stay).into_iter().collect()).await,
+    /// Drops manifests beyond the retained ones and the files only they needed.
+    async fn retire(&self) -> Result<()> {
+        self.read_older().await?;
+        let (stay, go) = self.session(|s| Ok(retention::split(s.kept.clone(), self.retained)))?;
+        self.delete(go.iter().map(|m| Manifest::path(m.number)).collect()).await?;
+        self.delete(retention::unneeded(&go, &stay).into_iter().collect()).await?;
+        self.session(|s| {
+            s.kept.retain(|kept| go.iter().all(|gone| gone.number != kept.number));
+            Ok(())
+        })
+    }
+
+    /// Cleans up after a checkpoint. What fails is tried again after the next one, or by the next claim.
+    async fn tidy(&self, left: Vec<String>) {
+        let done = match self.delete(left).await {
+            Ok(()) => self.retire().await,
             failed => failed,
         };
-        match removed {
-            Ok(()) => {
-                let gone = |number| go.iter().any(|g| g.number == number);
-                let _ = self.session(|s| {
-                    s.kept.retain(|k| !gone(k.number));
-                    Ok(())
-                });
-            }
-            Err(error) => warn!(%error, "old checkpoints were not removed"),
+        if let Err(error) = done {
+            warn!(%error, "old checkpoints were not removed");
         }
     }
 
@@ -396,10 +398,7 @@ impl Shared {
         let next = self.session(|s| s.next(&checkpoint, now_ms))?;
         let manifest_bytes = self.advance(next, &checkpoint.uploads).await?;
         let left = self.session(|s| Ok(s.close(checkpoint.epoch)))?;
-        if let Err(error) = self.delete(left).await {
-            warn!(%error, "files of given-up checkpoints were not removed");
-        }
-        self.retire().await;
+        self.tidy(left).await;
         Ok(CommitInfo { bytes: manifest_bytes + checkpoint.uploads.iter().map(|(_, u)| u.bytes).sum::<u64>() })
     }
 
@@ -492,7 +491,7 @@ impl CheckpointStore for Store {
             let now_ms = self.shared.env.clock.wall_ms();
             let next = self.shared.session(|s| Ok(Manifest { finished: true, ..s.follow(now_ms) }))?;
             self.shared.advance(next, &[]).await?;
-            self.shared.retire().await;
+            self.shared.tidy(Vec::new()).await;
             Ok(())
         })
     }

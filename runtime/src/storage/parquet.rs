@@ -406,7 +406,7 @@ mod tests {
         let schema = Arc::new(Schema::new(fields));
         let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
         let rows = StateRows { op: StateOp::Put, rows, key_groups: vec![1, 1, 1] };
-        let file = encode(&schema, 1, &[rows.clone()]).unwrap().unwrap();
+        let file = encode(&schema, 1, std::slice::from_ref(&rows)).unwrap().unwrap();
         let read = decode(file.bytes.into(), &schema, 1, &(0..16)).unwrap();
         let expected = compute::take_record_batch(&rows.rows, &UInt32Array::from(vec![1, 2])).unwrap();
         assert_eq!(read.len(), 1);

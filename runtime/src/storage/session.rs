@@ -39,8 +39,10 @@ pub(super) struct Session {
     pub(super) manifest: Manifest,
     /// The one it restores from.
     pub(super) restored: Arc<Manifest>,
-    /// All manifests that exist, oldest first.
+    /// All manifests that exist, oldest first, but for…
     pub(super) kept: Vec<Kept>,
+    /// …those that were there before the claim and are not read yet.
+    pub(super) unread: Vec<u64>,
     pub(super) standing: Standing,
     operators: Vec<OperatorInfo>,
     instances: HashMap<InstanceId, Instance>,
@@ -71,13 +73,14 @@ pub(super) struct UploadedTable {
 }
 
 impl Session {
-    /// Just claimed with `manifest`.
-    pub(super) fn new(manifest: Manifest, request: &ClaimRequest, kept: Vec<Kept>) -> Self {
+    /// Just claimed with `manifest`, after the manifests with the numbers `older`.
+    pub(super) fn new(manifest: Manifest, request: &ClaimRequest, older: Vec<u64>) -> Self {
         Self {
             restored: Arc::new(manifest.clone()),
             closed: Epoch(manifest.epoch_used.0.saturating_sub(1)),
+            kept: vec![Kept::new(&manifest)],
+            unread: older,
             manifest,
-            kept,
             standing: Standing::Claimed,
             operators: request.operators.clone(),
             instances: HashMap::new(),

@@ -115,8 +115,8 @@ async fn names_of_kept_state_do_not_collide() {
         fs.kill();
         fs = fs.process();
         // Back to the same epoch.
-        let from = fs.files().into_iter().filter(|(p, _)| p.starts_with(format!("{ROOT}.aside-1/manifests")));
-        let (name, _) = from.last().unwrap();
+        let files = fs.files();
+        let name = files.into_keys().rfind(|p| p.starts_with(format!("{ROOT}.aside-1/manifests"))).unwrap();
         let path = with(RestoreMode::Path(name));
         let mut progress = Progress { acknowledged: 1, tried: 1 };
         drop(Process::start(open(&fs, 3), &path, SMALL, &mut progress).await.unwrap());

@@ -75,6 +75,8 @@ fn request(parallelism: usize) -> ClaimRequest {
 }
 
 type Model = BTreeMap<String, String>;
+/// New values by key; none: the key is gone.
+type Changes = BTreeMap<String, Option<String>>;
 
 /// How much changes per step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,12 +93,12 @@ const LARGE: Size = Size { keys: 160, changes: 80, value: 192 };
 const SMALL: Size = Size { keys: 8, changes: 4, value: 8 };
 
 /// What step `step` changes. Computed once: the tests run the same steps thousands of times.
-fn changes(size: Size, step: u64) -> BTreeMap<String, Option<String>> {
-    static KNOWN: Mutex<BTreeMap<(Size, u64), BTreeMap<String, Option<String>>>> = Mutex::new(BTreeMap::new());
+fn changes(size: Size, step: u64) -> Changes {
+    static KNOWN: Mutex<BTreeMap<(Size, u64), Changes>> = Mutex::new(BTreeMap::new());
     KNOWN.lock().expect("no test fails in here").entry((size, step)).or_insert_with(|| compute(size, step)).clone()
 }
 
-fn compute(size: Size, step: u64) -> BTreeMap<String, Option<String>> {
+fn compute(size: Size, step: u64) -> Changes {
     let random = |i: u64, salt: u64| xxh3_64(&[step, i, salt].map(u64::to_le_bytes).concat());
     let value = |i: u64| (0..size.value / 16).map(|n| format!("{:016x}", random(i, 2 + n as u64))).collect::<String>();
     (0..size.changes)
@@ -107,7 +109,7 @@ fn compute(size: Size, step: u64) -> BTreeMap<String, Option<String>> {
         .collect()
 }
 
-fn apply(model: &mut Model, changes: BTreeMap<String, Option<String>>) {
+fn apply(model: &mut Model, changes: Changes) {
     for (key, value) in changes {
         match value {
             Some(value) => model.insert(key, value),
@@ -185,9 +187,8 @@ impl Process {
         for subtask in 0..self.parallelism {
             let range = group_range(MAX_PARALLELISM, self.parallelism, subtask);
             let rows = self.store.restore(&id("aggregate"), 0, range.clone()).await?;
-            let mut source = move |_: usize, sink: &mut dyn FnMut(StateRows) -> Result<()>| {
-                rows.iter().cloned().try_for_each(|r| sink(r))
-            };
+            let mut source =
+                move |_: usize, sink: &mut dyn FnMut(StateRows) -> Result<()>| rows.iter().cloned().try_for_each(sink);
             StateReader::new(range, &mut source).read(0, &mut |rows| {
                 let keys = rows.rows.column(0).as_string_view();
                 for i in 0..rows.rows.num_rows() {
