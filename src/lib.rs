@@ -42,6 +42,8 @@ pub fn codes() -> Vec<CodeInfo> {
         error::CODES,
         dflow_dsl::CODES,
         dflow_engine::CODES,
+        dflow_engine::functions::error::CODES,
+        dflow_engine::operators::error::CODES,
         dflow_formats::CODES,
         dflow_connector_api::CODES,
         dflow_runtime::CODES,

@@ -110,30 +110,43 @@ pub(crate) fn summary(outcome: &JobOutcome, metrics: &Metrics) -> Vec<String> {
         line += &format!(", {} failed", plural(outcome.status.checkpoints_failed, "checkpoint"));
     }
     let mut lines = vec![line];
-    let losses: [(&MetricDesc, &str); 4] = [
-        (&BAD_RECORDS, "skipped because they could not be decoded"),
-        (&DEAD_LETTERS, "written to the dead-letter file"),
-        (&LATE_RECORDS, "dropped because they were late"),
-        (&NULLS_DROPPED, "dropped because of NULL in a NOT NULL column"),
+    // A record in the dead-letter file was not skipped; the connector counts it as bad all the same.
+    let dead = by_table(metrics, &DEAD_LETTERS);
+    let mut skipped = by_table(metrics, &BAD_RECORDS);
+    for (table, count) in &dead {
+        if let Some((_, bad)) = skipped.iter_mut().find(|(t, _)| t == table) {
+            *bad = bad.saturating_sub(*count);
+        }
+    }
+    let losses = [
+        (skipped, "skipped because they could not be decoded"),
+        (dead, "written to the dead-letter file because they could not be decoded"),
+        (by_table(metrics, &LATE_RECORDS), "dropped because they were late"),
+        (by_table(metrics, &NULLS_DROPPED), "dropped because of NULL in a NOT NULL column"),
     ];
-    for (metric, what) in losses {
-        let count = metrics.total(metric) as u64;
-        if count > 0 {
-            lines.push(format!("  {} {what}{}", plural(count, "record"), by_table(metrics, metric)));
+    for (counts, what) in losses {
+        let total: u64 = counts.iter().map(|(_, n)| n).sum();
+        if total > 0 {
+            let parts: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(t, n)| format!("{t} {n}")).collect();
+            lines.push(format!("  {} {what} ({})", plural(total, "record"), parts.join(", ")));
         }
     }
     lines
 }
 
-/// ` (orders 3, users 1)` by the last label.
-fn by_table(metrics: &Metrics, metric: &MetricDesc) -> String {
-    let parts: Vec<String> = metrics
+/// A counter by its last label: the table, the sink, the operator.
+fn by_table(metrics: &Metrics, metric: &MetricDesc) -> Vec<(String, u64)> {
+    metrics
         .snapshot()
         .iter()
-        .filter(|s| s.name == metric.name && s.value > 0.0)
-        .filter_map(|s| s.labels.last().map(|(_, v)| format!("{v} {}", s.value as u64)))
-        .collect();
-    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+        .filter(|s| s.name == metric.name)
+        .filter_map(|s| s.labels.last().map(|(_, table)| (short_name(table).to_owned(), s.value as u64)))
+        .collect()
+}
+
+/// A table without the catalog and database everything is in.
+pub(crate) fn short_name(table: &str) -> &str {
+    table.strip_prefix("default_catalog.default_database.").unwrap_or(table)
 }
 
 /// `2.1s`, `3min 20s`.
@@ -213,12 +226,16 @@ mod tests {
     fn the_summary_counts_what_was_lost_and_where() {
         let outcome = |end| JobOutcome { end, last_checkpoint: None, restarts: 1, status: status(75, 100, 7) };
         let metrics = Metrics::new();
-        metrics.counter(&DEAD_LETTERS, &["j", "orders"]).inc_by(3.0);
+        let orders = "default_catalog.default_database.orders";
+        metrics.counter(&DEAD_LETTERS, &["j", orders]).inc_by(3.0);
+        metrics.counter(&BAD_RECORDS, &["j", orders]).inc_by(3.0);
+        metrics.counter(&BAD_RECORDS, &["j", "users"]).inc_by(1.0);
         assert_eq!(
             summary(&outcome(JobEnd::Finished), &metrics),
             [
                 "finished after 1min 15s: 100 rows in, 7 rows out, 3 checkpoints, 1 restart",
-                "  3 records written to the dead-letter file (orders 3)"
+                "  1 record skipped because they could not be decoded (users 1)",
+                "  3 records written to the dead-letter file because they could not be decoded (orders 3)"
             ]
         );
         assert!(summary(&outcome(JobEnd::Stopped), &Metrics::new())[0].starts_with("stopped after"));

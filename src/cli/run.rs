@@ -27,7 +27,7 @@ use dflow_connector_datagen::PrintFactory;
 
 use super::args::{Output, Parallelism, RunArgs, ScriptArgs, Until, VarArgs};
 use super::pipe::{Pipe, Rows};
-use super::progress::plural;
+use super::progress::{plural, short_name};
 use super::report::Report;
 use super::rows::RowWriter;
 use super::script::{self, Loaded};
@@ -378,9 +378,4 @@ fn head(summary: &JobSummary, script: &str, state: &State, interval: Option<Dura
         State::InMemory => "  state      none is kept; --state-dir keeps it".to_owned(),
     });
     lines
-}
-
-/// A table without the catalog and database everything is in.
-fn short_name(table: &str) -> &str {
-    table.strip_prefix("default_catalog.default_database.").unwrap_or(table)
 }
