@@ -2,6 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests touch files, clocks and processes")]
 
+mod bad_input;
+mod command_line;
 mod documentation;
+mod examples;
 mod house;
+mod lifecycle;
+mod secrets;
 mod support;

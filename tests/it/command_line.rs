@@ -1,0 +1,202 @@
+//! The command line itself: help, flags, output forms, where things are written.
+
+use dflow::error::{OUTPUT_FAILED, USAGE, WARNINGS_DENIED};
+
+use crate::support::{Place, finish};
+
+/// Ten rows, 1 to 10.
+const TEN: &str = "CREATE TABLE t (id BIGINT) WITH ('connector' = 'datagen', 'fields.id.kind' = 'sequence',
+  'fields.id.start' = '1', 'fields.id.end' = '10');
+SELECT id, id * id AS square FROM t;
+";
+/// Rows without end, a thousand a second.
+const ENDLESS: &str = "CREATE TABLE t (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000');
+SELECT id FROM t;
+";
+
+#[test]
+fn without_a_command_there_is_help_on_stderr_and_exit_2() {
+    let ran = Place::new().run(&[]).expect(2);
+    assert!(ran.out.is_empty() && ran.err.contains("Usage: dflow"), "{ran:#?}");
+    assert_eq!(ran.last_line(), "dflow: exit 2 usage [DF1700] no command was given; see above");
+}
+
+#[test]
+fn wrong_flags_end_with_the_last_line_too() {
+    let place = Place::new();
+    for args in [&["run"][..], &["run", "x.sql", "-p", "0"], &["run", "x.sql", "--until", "never"], &["fly"]] {
+        let ran = place.run(args).expect(2);
+        assert!(ran.last_line().starts_with(&format!("dflow: exit 2 usage [{}] ", USAGE.code)), "{ran:#?}");
+    }
+    place.run(&["help", "nonsense"]).expect_error(2, USAGE);
+    place.run(&["connectors", "filesytem"]).expect_error(2, USAGE);
+    place.run(&["bench", "nexmark", "--queries", "q99"]).expect_error(2, USAGE);
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let place = Place::new();
+    let help = place.run(&["--help"]).expect(0);
+    assert!(help.out.contains("Usage: dflow") && help.err.is_empty());
+    assert!(place.run(&["help", "DF1700"]).expect(0).out.starts_with("# DF1700: "));
+    assert!(place.run(&["help", "exit-codes"]).expect(0).out.contains("| 14 | position-lost |"));
+    assert!(place.run(&["help", "run"]).expect(0).out.contains("--checkpoint-interval"));
+    assert!(place.run(&["version"]).expect(0).out.starts_with(&format!("dflow {}\n", env!("CARGO_PKG_VERSION"))));
+    assert!(place.run(&["completions", "bash"]).expect(0).out.contains("complete"));
+}
+
+#[test]
+fn connectors_describes_one_from_its_declaration() {
+    let place = Place::new();
+    let ran = place.run(&["connectors", "filesystem"]).expect(0);
+    for text in ["path", "required", "sink.rolling-policy.file-size", "exactly once"] {
+        assert!(ran.out.contains(text), "{text}: {ran:#?}");
+    }
+    assert!(place.run(&["connectors", "json"]).expect(0).out.contains("json.fail-on-missing-field"));
+}
+
+#[test]
+fn rows_go_to_stdout_as_jsonl_csv_or_a_table_and_talk_to_stderr() {
+    let place = Place::new();
+    place.write("q.sql", TEN);
+    let lines = |format: &str| {
+        let ran = place.run(&["run", "q.sql", "-p", "1", "-o", format]).expect(0);
+        assert!(ran.err.contains("finished after"), "{ran:#?}");
+        ran.out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let jsonl = lines("jsonl");
+    assert_eq!((jsonl.len(), jsonl[2].as_str()), (10, r#"{"op":"+I","id":3,"square":9}"#));
+    assert_eq!(lines("csv")[..3], ["id,square", "1,1", "2,4"]);
+    assert_eq!(lines("table")[..3], ["id | square", "-- | ------", "1  | 1"]);
+    let quiet = place.run(&["run", "q.sql", "-q"]).expect(0);
+    assert!(quiet.err.is_empty() && quiet.out.lines().count() == 10, "{quiet:#?}");
+}
+
+#[test]
+fn a_script_may_come_from_standard_input() {
+    let ran = Place::new().run_with(&["run", "-", "-q"], TEN).expect(0);
+    assert_eq!(ran.out.lines().count(), 10, "{ran:#?}");
+    let wrong = Place::new().run_with(&["run", "-"], "SELEC 1").expect(10);
+    assert!(wrong.err.contains("--> <stdin>:1:1"), "{wrong:#?}");
+}
+
+#[test]
+fn until_rows_prints_exactly_so_many_and_ends_well() {
+    let place = Place::new();
+    place.write("q.sql", ENDLESS);
+    let ran = place.run(&["run", "q.sql", "--until", "rows=7"]).expect(0);
+    assert_eq!(ran.out.lines().count(), 7, "{ran:#?}");
+    assert!(ran.err.contains("stopped after"), "{ran:#?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_clean_end() {
+    use std::io::{BufRead, BufReader};
+    let place = Place::new();
+    place.write("q.sql", ENDLESS);
+    let mut running = place.start(&["run", "q.sql"]);
+    let mut first = String::new();
+    BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("{\"op\":\"+I\""), "{first}");
+    // The reader is dropped here.
+    running.end().expect(0);
+}
+
+#[test]
+fn a_full_standard_output_is_named() {
+    let place = Place::new();
+    place.write("q.sql", TEN);
+    let mut command = place.command(&["run", "q.sql"]);
+    command
+        .stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        .stderr(std::process::Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(23), "{err}");
+    assert!(err.contains(&format!("error[{}]", OUTPUT_FAILED.code)), "{err}");
+}
+
+#[test]
+fn colours_are_off_in_a_pipe_and_on_when_asked_for() {
+    let place = Place::new();
+    place.write("q.sql", "SELEC 1;");
+    assert!(!place.run(&["check", "q.sql"]).err.contains('\u{1b}'));
+    assert!(place.run(&["check", "q.sql", "--color", "always"]).err.contains('\u{1b}'));
+    let forced = finish(place.command(&["check", "q.sql"]).env("CLICOLOR_FORCE", "1"));
+    assert!(forced.err.contains('\u{1b}'));
+    let no = finish(place.command(&["check", "q.sql"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1"));
+    assert!(!no.err.contains('\u{1b}'));
+}
+
+#[test]
+fn with_json_every_line_of_talk_is_an_object() {
+    let place = Place::new();
+    place.write("q.sql", TEN);
+    place.write("bad.sql", "SELEC 1;");
+    for (script, code) in [("q.sql", 0), ("bad.sql", 10)] {
+        let ran = place.run(&["run", script, "--log-format", "json"]).expect(code);
+        for line in ran.err.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            assert!(value.is_object());
+        }
+        assert!(!ran.err.is_empty());
+    }
+    let ran = place.run(&["check", "bad.sql", "-o", "jsonl"]).expect(10);
+    let first: serde_json::Value = serde_json::from_str(ran.out.lines().next().unwrap()).unwrap();
+    assert_eq!((first["code"].as_str(), first["span"]["start"]["line"].as_u64()), (Some("DF1008"), Some(1)));
+}
+
+#[test]
+fn check_reports_all_errors_of_all_scripts_and_can_deny_warnings() {
+    let place = Place::new();
+    place.write("good.sql", TEN);
+    place.write("bad.sql", "SELEC 1;\nSELECT id FROM nowhere;\n");
+    // A cluster's setting has no effect here, which is one warning.
+    place.write("warned.sql", format!("SET 'taskmanager.numberOfTaskSlots' = '4';\n{TEN}"));
+    let ran = place.run(&["check", "good.sql", "bad.sql"]).expect(10);
+    assert!(ran.out.contains("√ good.sql") && ran.out.contains("x bad.sql  2 errors"), "{ran:#?}");
+    let ran = place.run(&["check", "warned.sql"]).expect(0);
+    assert!(ran.out.contains("~ warned.sql  1 warning"), "{ran:#?}");
+    let ran = place.run(&["check", "warned.sql", "--deny", "warnings"]).expect(31);
+    assert!(
+        ran.last_line().starts_with(&format!("dflow: exit 31 lint [{}] 1 warning", WARNINGS_DENIED.code)),
+        "{ran:#?}"
+    );
+}
+
+#[test]
+fn a_dry_run_touches_nothing() {
+    let place = Place::new();
+    place.write(
+        "p.sql",
+        "CREATE TABLE t (id INT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'json');
+         CREATE TABLE o (id INT) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT id FROM t;",
+    );
+    let ran = place.run(&["run", "p.sql", "--dry-run"]).expect(0);
+    assert!(ran.err.contains("dry run") && ran.err.contains("guarantee  o exactly once"), "{ran:#?}");
+    assert!(!place.path(".dflow").exists() && !place.path("out").exists());
+}
+
+#[test]
+fn explain_shows_operators_with_their_place_in_the_script() {
+    let place = Place::new();
+    place.write(
+        "p.sql",
+        "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'datagen', 'number-of-rows' = '3');
+SELECT k, SUM(v) AS total FROM t GROUP BY k;",
+    );
+    let ran = place.run(&["explain", "p.sql", "-p", "2"]).expect(0);
+    assert!(ran.out.contains("p.sql:2:") && ran.out.contains("parallelism"), "{ran:#?}");
+}
+
+#[test]
+fn show_and_describe_answer_on_stdout() {
+    let ran = Place::new()
+        .run_with(
+            &["run", "-"],
+            "CREATE TABLE t (a INT, b STRING) WITH ('connector' = 'datagen'); SHOW TABLES; DESCRIBE t;",
+        )
+        .expect(0);
+    assert!(ran.out.lines().any(|l| l == "t") && ran.out.contains("STRING"), "{ran:#?}");
+}

@@ -1,0 +1,156 @@
+//! Starting, stopping, going on: what a state directory is for.
+
+use crate::support::{Place, wait_until};
+
+/// Watches a folder and copies what comes.
+const WATCHING: &str = "CREATE TABLE t (id INT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'json',
+  'source.monitor-interval' = '50 ms');
+CREATE TABLE o (id INT) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'json');
+INSERT INTO o SELECT id FROM t;
+";
+
+fn watching() -> Place {
+    let place = Place::new();
+    place.write("p.sql", WATCHING);
+    place.write("in/1.json", "{\"id\":1}\n");
+    place
+}
+
+fn ids(place: &Place) -> Vec<String> {
+    let mut lines = place.lines_below("out");
+    lines.sort();
+    lines
+}
+
+/// Drops a file into the watched folder at once, as a writer should.
+fn arrive(place: &Place, id: u32) {
+    let aside = place.write(&format!("aside/{id}.json"), format!("{{\"id\":{id}}}\n"));
+    std::fs::rename(aside, place.path(&format!("in/{id}.json"))).unwrap();
+}
+
+#[test]
+fn the_first_signal_takes_a_final_checkpoint_and_the_next_run_goes_on() {
+    for signal in ["INT", "TERM"] {
+        let place = watching();
+        let first = place.start(&["run", "p.sql", "--checkpoint-interval", "1 h"]);
+        first.wait_for("start      fresh");
+        // Read, but not yet published: the final checkpoint does that.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        first.signal(signal);
+        let ran = first.end().expect(0);
+        assert!(ran.err.contains("stopped after"), "{ran:#?}");
+        assert_eq!(ids(&place), [r#"{"id":1}"#]);
+        arrive(&place, 2);
+        let second = place.run(&["run", "p.sql", "--until", "caught-up"]).expect(0);
+        assert!(second.err.contains("start      from checkpoint"), "{second:#?}");
+        assert_eq!(ids(&place), [r#"{"id":1}"#, r#"{"id":2}"#]);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let place = Place::new();
+        // Standard output that nobody reads blocks the printing sink, so that the graceful stop cannot finish.
+        place.write(
+            "q.sql",
+            "CREATE TABLE t (id BIGINT, s STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000');
+             CREATE TABLE o (id BIGINT, s STRING) WITH ('connector' = 'print');
+             INSERT INTO o SELECT id, s FROM t;",
+        );
+        let running = place.start(&["run", "q.sql"]);
+        running.wait_for("start      fresh");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        running.signal(signal);
+        running.wait_for("stopping");
+        running.signal(signal);
+        let mut running = running;
+        wait_until("the end", || running.child.try_wait().unwrap().is_some());
+        assert_eq!(running.child.wait().unwrap().code(), Some(code), "{}", running.said());
+    }
+}
+
+#[test]
+fn a_stop_that_takes_too_long_is_an_unclean_one() {
+    let place = Place::new();
+    place.write(
+        "q.sql",
+        "CREATE TABLE t (id BIGINT, s STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000');
+         CREATE TABLE o (id BIGINT, s STRING) WITH ('connector' = 'print');
+         INSERT INTO o SELECT id, s FROM t;",
+    );
+    let mut running = place.start(&["run", "q.sql", "--stop-timeout", "300 ms"]);
+    running.wait_for("start      fresh");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.signal("TERM");
+    wait_until("the end", || running.child.try_wait().unwrap().is_some());
+    assert_eq!(running.child.wait().unwrap().code(), Some(40), "{}", running.said());
+    assert!(running.said().contains("[DF4000]"), "{}", running.said());
+}
+
+#[test]
+fn a_bounded_script_that_has_finished_starts_fresh_and_says_so() {
+    let place = Place::new();
+    place.write("p.sql", WATCHING.replace(",\n  'source.monitor-interval' = '50 ms'", ""));
+    place.write("in/1.json", "{\"id\":1}\n");
+    place.run(&["run", "p.sql"]).expect(0);
+    let again = place.run(&["run", "p.sql"]).expect(0);
+    assert!(again.err.contains("start      fresh"), "{again:#?}");
+    assert_eq!(ids(&place), [r#"{"id":1}"#, r#"{"id":1}"#], "INSERT INTO adds");
+}
+
+const TOTALS: &str =
+    "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'json',
+  'source.monitor-interval' = '50 ms');
+CREATE TABLE o (k STRING, total INT) WITH ('connector' = 'print');
+INSERT INTO o SELECT k, SUM(v) AS total FROM t GROUP BY k;
+";
+
+#[test]
+fn comments_and_another_insert_keep_all_state_and_a_changed_aggregate_is_named() {
+    let place = Place::new();
+    place.write("p.sql", TOTALS);
+    place.write("in/1.json", "{\"k\":\"a\",\"v\":1}\n");
+    let run = || place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]);
+    assert_eq!(run().expect(0).out, "+I[a, 1]\n");
+
+    let edited = format!("-- a comment\n{}", TOTALS.replace("SUM(v) AS total", "SUM(v) /* all */ AS sum_of_v"));
+    place.write(
+        "p.sql",
+        format!(
+            "{edited}CREATE TABLE b (k STRING) WITH ('connector' = 'blackhole');\nINSERT INTO b SELECT k FROM t;\n"
+        ),
+    );
+    let aside = place.write("aside/2.json", "{\"k\":\"a\",\"v\":2}\n");
+    std::fs::rename(aside, place.path("in/2.json")).unwrap();
+    assert_eq!(run().expect(0).out, "-U[a, 1]\n+U[a, 3]\n");
+
+    place.write("p.sql", TOTALS.replace("SUM(v)", "MAX(v)"));
+    let ran = run().expect(13);
+    assert!(ran.err.contains("SUM(") && ran.err.contains("--restore none"), "{ran:#?}");
+}
+
+#[test]
+fn a_query_on_its_own_keeps_no_state() {
+    let place = Place::new();
+    place.write(
+        "q.sql",
+        "CREATE TABLE t (id BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '3'); SELECT id FROM t;",
+    );
+    let ran = place.run(&["run", "q.sql"]).expect(0);
+    assert!(ran.err.contains("state      none is kept"), "{ran:#?}");
+    assert!(!place.path(".dflow").exists() && !place.path("home").exists());
+    place.run(&["run", "q.sql", "--state-dir", "s"]).expect(0);
+    assert!(place.path("s/manifests").exists());
+}
+
+#[test]
+fn state_lies_beside_the_script_wherever_one_stands() {
+    let place = watching();
+    std::fs::create_dir_all(place.path("elsewhere")).unwrap();
+    let mut command = place.command(&["run", "../p.sql", "--until", "caught-up"]);
+    command.current_dir(place.path("elsewhere"));
+    crate::support::finish(&mut command).expect(0);
+    assert!(place.path(".dflow/p/manifests").exists() && !place.path("elsewhere/.dflow").exists());
+    assert_eq!(ids(&place), [r#"{"id":1}"#]);
+}
