@@ -23,6 +23,9 @@ pub(crate) fn prune(plan: Plan) -> Plan {
             keep_one(rel, &mut needed[id]);
             continue;
         }
+        if is_fixed(&rel.op) {
+            needed[id] = (0..rel.fields.len()).map(|c| (c, FieldMask::All)).collect();
+        }
         let mine = needed[id].clone();
         for input in &rel.inputs {
             let wants = of_input(rel, &mine, &plan.nodes[*input]);
@@ -43,6 +46,11 @@ pub(crate) fn prune(plan: Plan) -> Plan {
         out.push(rel);
     }
     out
+}
+
+/// Whether a node's output is fixed by what it computes, not by who reads it.
+fn is_fixed(op: &Op) -> bool {
+    matches!(op, Op::Aggregate { .. } | Op::SinkEdge(_) | Op::Consolidate { .. } | Op::Sink(_))
 }
 
 fn add(needed: &mut Needed, column: usize, mask: FieldMask) {
@@ -161,15 +169,7 @@ fn row_of(e: &Expr, input: &Rel) -> Option<SqlType> {
 
 /// The node with its used columns only, reading inputs that have theirs only.
 fn rewrite(mut rel: Rel, needed: &[Needed], id: NodeId) -> Rel {
-    let mine: Vec<usize> = match &rel.op {
-        // Their output is fixed by what they compute, not by who reads it.
-        Op::Aggregate { .. } | Op::SinkEdge(_) | Op::Consolidate { .. } | Op::Sink(_) => {
-            (0..rel.fields.len()).collect()
-        }
-        Op::Watermark { .. } | Op::Normalize { .. } | Op::Calc { .. } | Op::Union | Op::Source(_) | Op::Values(_) => {
-            needed[id].keys().copied().collect()
-        }
-    };
+    let mine: Vec<usize> = needed[id].keys().copied().collect();
     let input = rel.inputs.first().copied();
     let new = |old: usize| {
         let input = input.expect("only operators with an input have expressions over it");

@@ -1,0 +1,5 @@
+//! Tests that need the oracles: the engine against the batch answer.
+
+#![allow(clippy::disallowed_methods, reason = "tests touch files, clocks and processes")]
+
+mod oracle;
