@@ -8,7 +8,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, DFSchema, Result, TableReference, plan_err};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, Operator, ScalarUDF, TableSource, WindowUDF, cast,
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, Operator, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::sql::planner::ContextProvider;
 use dflow_connector_api::RawOption;
@@ -179,14 +179,10 @@ impl ExprPlanner for FlinkExpressions {
         let (Some(l), Some(r)) = (as_decimal(&left), as_decimal(&right)) else {
             return Ok(PlannerResult::Original(expr));
         };
-        let widen = |e: Expr, from: &DataType, (p, s): (u8, i8)| {
-            if decimal(from) { e } else { cast(e, DataType::Decimal128(p, s)) }
-        };
-        let (a, b) = (widen(expr.left, &left, l), widen(expr.right, &right, r));
-        if let Some(function) = super::library::decimal_arithmetic(op, l, r) {
-            return Ok(PlannerResult::Planned(function.call(vec![a, b])));
+        match super::library::decimal_arithmetic(op, l, r) {
+            Some(function) => Ok(PlannerResult::Planned(function.call(vec![expr.left, expr.right]))),
+            None => Ok(PlannerResult::Original(expr)),
         }
-        Ok(PlannerResult::Planned(datafusion::logical_expr::binary_expr(a, op, b)))
     }
 
     /// `r.x` of a ROW column has the name `x`.

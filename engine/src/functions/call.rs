@@ -32,6 +32,8 @@ pub(crate) struct Call<'a> {
     pub(crate) args: Vec<ArrayRef>,
     constant: Vec<bool>,
     pub(crate) rows: usize,
+    /// The type that was planned.
+    pub(crate) result: DataType,
     pub(crate) session: &'a Session,
 }
 
@@ -110,6 +112,9 @@ pub(crate) enum Nulls {
 
 pub(crate) type Coerce = fn(&[DataType]) -> Result<Vec<DataType>>;
 pub(crate) type Returns = fn(&[DataType]) -> Result<DataType>;
+/// The arguments that are literals.
+pub(crate) type Constants<'a> = &'a [Option<&'a ScalarValue>];
+pub(crate) type ReturnsByConstants = fn(&[DataType], Constants<'_>) -> Result<DataType>;
 pub(crate) type Kernel = fn(&Call<'_>) -> Result<ArrayRef>;
 
 /// The declaration of a function.
@@ -118,6 +123,8 @@ pub(crate) struct Declaration {
     pub(crate) name: &'static str,
     pub(crate) coerce: Coerce,
     pub(crate) returns: Returns,
+    /// Types that depend on the values of literals, such as ROUND(x, 2).
+    pub(crate) by_constants: Option<ReturnsByConstants>,
     pub(crate) nulls: Nulls,
     pub(crate) volatility: Volatility,
     pub(crate) kernel: Kernel,
@@ -126,7 +133,14 @@ pub(crate) struct Declaration {
 impl Declaration {
     /// An immutable function that is NULL where an argument is.
     pub(crate) const fn new(name: &'static str, coerce: Coerce, returns: Returns, kernel: Kernel) -> Self {
-        Self { name, coerce, returns, nulls: Nulls::FromArguments, volatility: Volatility::Immutable, kernel }
+        let (nulls, volatility) = (Nulls::FromArguments, Volatility::Immutable);
+        Self { name, coerce, returns, by_constants: None, nulls, volatility, kernel }
+    }
+
+    /// The result's type depends on literals.
+    pub(crate) const fn typed_by_constants(mut self, returns: ReturnsByConstants) -> Self {
+        self.by_constants = Some(returns);
+        self
     }
 
     /// May be NULL without a NULL argument.
@@ -207,7 +221,11 @@ impl ScalarUDFImpl for Function {
             Nulls::Possible => true,
             Nulls::Never => false,
         };
-        Ok(Arc::new(Field::new(self.declaration.name, self.return_type(&types)?, nullable)))
+        let ty = match self.declaration.by_constants {
+            Some(returns) => returns(&types, args.scalar_arguments)?,
+            None => self.return_type(&types)?,
+        };
+        Ok(Arc::new(Field::new(self.declaration.name, ty, nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -233,6 +251,7 @@ impl ScalarUDFImpl for Function {
             args: arrays,
             constant,
             rows: if all_constant { 1 } else { args.number_rows },
+            result: args.return_field.data_type().clone(),
             session: &self.session,
         };
         let result = (self.declaration.kernel)(&call)?;

@@ -18,6 +18,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use datafusion::common::{Result, exec_err};
 
 pub(super) use functions::FUNCTIONS;
+pub(crate) use parse::parse_time;
 pub use parse::parse_timestamp;
 pub use pattern::Pattern;
 
