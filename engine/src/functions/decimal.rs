@@ -333,11 +333,8 @@ fn divide_half_up(a: i256, b: i256) -> Option<i128> {
     let (quotient, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
     let (rest, divisor) = (rest.wrapping_abs(), b.wrapping_abs());
     let away = i256::from_i128(if (a < i256::ZERO) == (b < i256::ZERO) { 1 } else { -1 });
-    let rounded = if rest != i256::ZERO && rest >= divisor.wrapping_sub(rest) {
-        quotient.checked_add(away)?
-    } else {
-        quotient
-    };
+    let rounded =
+        if rest != i256::ZERO && rest >= divisor.wrapping_sub(rest) { quotient.checked_add(away)? } else { quotient };
     rounded.to_i128()
 }
 

@@ -2,15 +2,16 @@
 //!
 //! | call | result type |
 //! |---|---|
-//! | `CEIL(d)`, `FLOOR(d)`, `ROUND(d)`, `TRUNCATE(d)` of DECIMAL(p, s) | DECIMAL(p - s + 1, 0), at most p digits more than none |
-//! | `ROUND(d, n)`, `TRUNCATE(d, n)` | DECIMAL(p - s + n (+ 1), n) for a literal `n` below s |
+//! | `CEIL(d)`, `FLOOR(d)` of DECIMAL(p, s) | DECIMAL(p, 0) |
+//! | `ROUND(d)`, `TRUNCATE(d)` | DECIMAL(p - s + 1, 0) |
+//! | `ROUND(d, n)`, `TRUNCATE(d, n)` | DECIMAL(p - s + n + 1, n) for a literal `n` below s |
 //! | of whole numbers and floats | the argument's type |
 //! | `LOG(x)`, `LOG(base, x)` | DOUBLE; one argument: natural |
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, make_comparator};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{self, SortOptions};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
@@ -29,9 +30,16 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
     Declaration::new("ceiling", number, whole_type, |c| round(c, Round::Ceil)),
     Declaration::new("floor", number, whole_type, |c| round(c, Round::Floor)),
     Declaration::new("round", number_and_digits, rounded, |c| round(c, Round::HalfUp)).typed_by_constants(round_type),
-    Declaration::new("truncate", number_and_digits, rounded, |c| round(c, Round::Down)).typed_by_constants(cut_type),
+    Declaration::new("truncate", number_and_digits, rounded, |c| round(c, Round::Down)).typed_by_constants(round_type),
     Declaration::new("sign", number, |t| Ok(t[0].clone()), sign),
     Declaration::new("log", floats, |_| Ok(DataType::Float64), log),
+    Declaration::new("sqrt", one_float, double, |c| float(c, f64::sqrt)),
+    Declaration::new(
+        "e",
+        |t| arity(t, 0..=0).map(|()| Vec::new()),
+        double,
+        |c| Ok(Arc::new(Float64Array::from_value(std::f64::consts::E, c.rows))),
+    ),
     Declaration::new("greatest", common, |t| Ok(t[0].clone()), |c| extreme(c, Ordering::Greater)),
     Declaration::new("least", common, |t| Ok(t[0].clone()), |c| extreme(c, Ordering::Less)),
 ];
@@ -61,6 +69,19 @@ fn number_and_digits(types: &[DataType]) -> Result<Vec<DataType>> {
 fn floats(types: &[DataType]) -> Result<Vec<DataType>> {
     arity(types, 1..=2)?;
     types.iter().map(|t| numeric(t).map(|_| DataType::Float64)).collect()
+}
+
+fn one_float(types: &[DataType]) -> Result<Vec<DataType>> {
+    arity(types, 1..=1)?;
+    floats(types)
+}
+
+fn double(_: &[DataType]) -> Result<DataType> {
+    Ok(DataType::Float64)
+}
+
+fn float(c: &Call<'_>, f: fn(f64) -> f64) -> Result<ArrayRef> {
+    Ok(Arc::new(c.column(0)?.as_primitive::<Float64Type>().unary::<_, Float64Type>(f)))
 }
 
 /// The type that all have in common.
@@ -190,16 +211,6 @@ fn round_type(types: &[DataType], constants: Constants<'_>) -> Result<DataType> 
     })
 }
 
-fn cut_type(types: &[DataType], constants: Constants<'_>) -> Result<DataType> {
-    Ok(match (&types[0], if types.len() == 1 { Some(0) } else { digits(constants) }) {
-        (DataType::Decimal128(p, s), Some(n)) if n < i64::from(*s) => {
-            let n = n.max(0) as i8;
-            DataType::Decimal128((i32::from(*p) - i32::from(*s) + i32::from(n)).clamp(1, 38) as u8, n)
-        }
-        (other, _) => other.clone(),
-    })
-}
-
 /// The second argument when it is a literal.
 fn digits(constants: Constants<'_>) -> Option<i64> {
     match constants.get(1)?.as_ref()? {
@@ -232,7 +243,8 @@ fn round(c: &Call<'_>, how: Round) -> Result<ArrayRef> {
                 let up = usize::try_from(to - kept).ok().filter(|u| *u <= 38)?;
                 cut.checked_mul(power(up)).filter(|v| v.unsigned_abs() < limit)
             };
-            let result: arrow::array::Decimal128Array = (0..c.rows).map(|i| if both(i) { one(i) } else { None }).collect();
+            let result: arrow::array::Decimal128Array =
+                (0..c.rows).map(|i| if both(i) { one(i) } else { None }).collect();
             Ok(Arc::new(result.with_precision_and_scale(*p, to as i8)?))
         }
         t if t.is_floating() => {

@@ -16,6 +16,8 @@ pub mod cast;
 pub mod datetime;
 pub mod decimal;
 pub mod error;
+#[cfg(test)]
+mod goldens;
 mod math;
 mod regex;
 mod text;
@@ -40,7 +42,10 @@ const NEVER_FAIL: &[&str] = &[
     "sign",
     "greatest",
     "least",
+    "e",
     "lower",
+    "replace",
+    "sqrt",
     "upper",
     "split_index",
     "substring",
@@ -79,8 +84,48 @@ pub fn never_fails(name: &str) -> bool {
     NEVER_FAIL.contains(&name) || name.starts_with("TRY_CAST ") || name.starts_with("CAST AS STRING")
 }
 
+/// A LIKE pattern for DataFusion, where `\\` escapes. `None` when the escape character escapes nothing.
+pub(crate) fn like_pattern(pattern: &str, escape: Option<char>) -> Option<String> {
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if Some(c) == escape {
+            match chars.next() {
+                Some(next) if next == '%' || next == '_' || Some(next) == escape => {
+                    if matches!(next, '%' | '_' | '\\') {
+                        out.push('\\');
+                    }
+                    out.push(next);
+                }
+                _ => return None,
+            }
+        } else {
+            if c == '\\' {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    Some(out)
+}
+
 /// Flink's functions over text, patterns and times in a session, under their lower-case names.
 pub fn scalar_functions(session: &Session) -> Vec<Arc<ScalarUDF>> {
     let all = [text::FUNCTIONS, regex::FUNCTIONS, datetime::FUNCTIONS, math::FUNCTIONS];
     all.into_iter().flatten().map(|declaration| declaration.udf(session)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::like_pattern;
+
+    #[test]
+    fn like_escapes_only_what_the_escape_character_says() {
+        let like = |p, e| like_pattern(p, e);
+        assert_eq!(like(r"a\_b", None).as_deref(), Some(r"a\\_b"));
+        assert_eq!(like("a!_b!!%", Some('!')).as_deref(), Some(r"a\_b!%"));
+        assert_eq!(like(r"a\%\\", Some('\\')).as_deref(), Some(r"a\%\\"));
+        assert_eq!(like("a!b", Some('!')), None);
+        assert_eq!(like("a!", Some('!')), None);
+    }
 }

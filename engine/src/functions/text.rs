@@ -23,6 +23,7 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
     Declaration::new("instr", |t| texts(t, 2..=2), int, |c| locate(c, 1, 0)),
     Declaration::new("lpad", text_int_text, text, |c| pad(c, true)).nullable(),
     Declaration::new("rpad", text_int_text, text, |c| pad(c, false)).nullable(),
+    Declaration::new("replace", |t| texts(t, 3..=3), text, replace),
     Declaration::new("startswith", |t| texts(t, 2..=2), boolean, |c| test(c, |s, p| s.starts_with(p))),
     Declaration::new("endswith", |t| texts(t, 2..=2), boolean, |c| test(c, |s, p| s.ends_with(p))),
 ];
@@ -61,6 +62,31 @@ fn text_ints(t: &[DataType]) -> Result<Vec<DataType>> {
         out.push(as_int(ty, DataType::Int32)?);
     }
     Ok(out)
+}
+
+/// `s` with every occurrence of one text replaced by another; an empty one occurs nowhere.
+fn replace(c: &Call<'_>) -> Result<ArrayRef> {
+    let (s, from, to) = (c.text(0), c.text(1), c.text(2));
+    let finder = from.constant().flatten().map(|f| memchr::memmem::Finder::new(f.as_bytes()));
+    Ok(c.build_text(|row, out| {
+        let (s, from, to) = (s.get(row)?, from.get(row)?, to.get(row)?);
+        if from.is_empty() {
+            out.push_str(s);
+            return Some(());
+        }
+        let mut rest = 0;
+        let mut copy = |at: usize| {
+            out.push_str(&s[rest..at]);
+            out.push_str(to);
+            rest = at + from.len();
+        };
+        match &finder {
+            Some(f) => f.find_iter(s.as_bytes()).for_each(&mut copy),
+            None => memchr::memmem::find_iter(s.as_bytes(), from).for_each(&mut copy),
+        }
+        out.push_str(&s[rest..]);
+        Some(())
+    }))
 }
 
 /// The part number `i` of `s`, cut at every `separator`; NULL when there is none, for an empty `s` or separator.

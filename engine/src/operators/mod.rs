@@ -21,6 +21,6 @@ mod key_table;
 pub mod normalize;
 pub mod sink_edge;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod union;
 pub mod watermark;

@@ -92,6 +92,7 @@ impl sql::VisitorMut for Rewriter<'_, '_> {
             sql::Expr::Function(_) => self.function(e),
             sql::Expr::Extract { .. } => self.extract(e),
             sql::Expr::Ceil { .. } | sql::Expr::Floor { .. } => self.rounding(e),
+            sql::Expr::Like { .. } => self.like(e),
             _ => self.refuse_expr(e),
         }
         ControlFlow::Continue(())
@@ -389,6 +390,42 @@ impl Rewriter<'_, '_> {
                 call(&to, vec![inner, sql::Expr::value(sql::Value::SingleQuotedString(unit))])
             }
         };
+    }
+
+    /// `LIKE`: without ESCAPE nothing is escaped; DataFusion's `\\` escapes, so patterns are written for it.
+    fn like(&mut self, e: &mut sql::Expr) {
+        let span = self.span(e);
+        let sql::Expr::Like { pattern, escape_char, any, .. } = e else { return };
+        if *any {
+            return self.pass.refuse_foreign(&[(true, "LIKE ANY")], span);
+        }
+        let escape = match escape_char.take().map(|v| v.value.into_string()) {
+            None => None,
+            Some(text) => match text.as_deref().map(|t| (t.chars().next(), t.chars().count())) {
+                Some((Some(c), 1)) => Some(c),
+                _ => return self.pass.refuse("ESCAPE with other than one character", span),
+            },
+        };
+        let literal = match pattern.as_ref() {
+            sql::Expr::Value(v) => v.value.clone().into_string(),
+            _ => None,
+        };
+        match literal {
+            Some(text) => match crate::functions::like_pattern(&text, escape) {
+                Some(text) => *pattern = Box::new(sql::Expr::value(sql::Value::SingleQuotedString(text))),
+                None => {
+                    let message =
+                        format!("in the pattern '{text}' the escape character stands before no `%`, `_` or itself");
+                    self.pass.errors.push(at(error::BAD_EXPRESSION, span, message, "this pattern"));
+                }
+            },
+            None if escape.is_some() => self.pass.refuse("ESCAPE for a pattern that is not a literal", span),
+            None => {
+                let text = |t: &str| sql::Expr::value(sql::Value::SingleQuotedString(t.to_owned()));
+                let inner = std::mem::replace(pattern.as_mut(), text(""));
+                **pattern = call("replace", vec![inner, text("\\"), text("\\\\")]);
+            }
+        }
     }
 
     /// What sqlparser reads and nothing behind it handles as Flink does.

@@ -68,7 +68,8 @@ pub fn possible(from: &DataType, to: &SqlType) -> bool {
     use TypeKind as T;
     let text = matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let number = from.is_integer() || from.is_floating() || matches!(from, DataType::Decimal128(..));
-    let bytes = matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_));
+    let bytes =
+        matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_));
     let timestamp = matches!(from, DataType::Timestamp(..));
     if *from == DataType::Null {
         return true;
@@ -83,7 +84,9 @@ pub fn possible(from: &DataType, to: &SqlType) -> bool {
         }
         T::Date => text || timestamp || *from == DataType::Date32,
         T::Time(_) => text || timestamp || matches!(from, DataType::Time32(_)),
-        T::Timestamp(_) | T::TimestampLtz(_) => text || timestamp || matches!(from, DataType::Date32 | DataType::Time32(_)),
+        T::Timestamp(_) | T::TimestampLtz(_) => {
+            text || timestamp || matches!(from, DataType::Date32 | DataType::Time32(_))
+        }
         T::IntervalYearMonth | T::IntervalDayTime => *from == to.to_arrow(),
         T::Array(_) | T::Map(..) | T::Multiset(_) | T::Row(_) => nested::possible(from, to),
     }
@@ -264,4 +267,11 @@ fn fit_bytes(array: ArrayRef, n: u32, pad: bool) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// The first value of a column as text.
+#[cfg(test)]
+pub(super) fn to_text(array: &ArrayRef, zone: Zone) -> String {
+    let rules = Rules { is_try: false, zone, precision: None };
+    print::text(array, &rules).map_or_else(|e| format!("ERR {e}"), |t| t.as_string_view().value(0).to_owned())
 }

@@ -7,9 +7,7 @@ use arrow::array::{
     PrimitiveArray, StringViewArray,
 };
 use arrow::compute;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
 use datafusion::common::Result;
 use dflow_common::{SqlType, TypeKind};
 
@@ -66,9 +64,7 @@ fn boolean(array: &ArrayRef, to: &SqlType, rules: &Rules) -> Result<BooleanArray
 /// As 64 bits; floats saturate at `bits`, wider numbers are cut by the caller.
 fn whole(array: &ArrayRef, to: &SqlType, rules: &Rules, bits: u32) -> Result<PrimitiveArray<Int64Type>> {
     Ok(match array.data_type() {
-        DataType::Utf8View => {
-            read_texts(array.as_string_view(), to, rules, |t| read::whole_within(t, bits).map(Some))?
-        }
+        DataType::Utf8View => read_texts(array.as_string_view(), to, rules, |t| read::whole_within(t, bits).map(Some))?,
         DataType::Boolean => array.as_boolean().iter().map(|v| v.map(i64::from)).collect(),
         DataType::Decimal128(_, scale) => {
             let unit = power((*scale).max(0) as usize);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use arrow::datatypes::{
-    DataType, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int64Type, IntervalUnit,
-    IntervalYearMonthType, TimeUnit,
+    DataType, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int64Type, IntervalMonthDayNanoType,
+    IntervalUnit, IntervalYearMonthType, TimeUnit,
 };
 use chrono::Datelike;
 use datafusion::common::Result;
@@ -34,6 +34,7 @@ pub(super) fn text(array: &ArrayRef, rules: &Rules) -> Result<ArrayRef> {
     };
     Ok(match array.data_type() {
         DataType::Utf8View => Arc::clone(array),
+        DataType::Utf8 | DataType::LargeUtf8 => arrow::compute::cast(array, &DataType::Utf8View)?,
         DataType::BinaryView => {
             let bytes = array.as_binary_view();
             column(&mut |i, out| out.push_str(&String::from_utf8_lossy(bytes.value(i))))
@@ -61,7 +62,11 @@ pub(super) fn text(array: &ArrayRef, rules: &Rules) -> Result<ArrayRef> {
         }
         DataType::Date32 => {
             let walls = WallColumn::new(array, rules.zone)?;
-            column(&mut |i, out| if let Some(w) = walls.get(i) { date(w, out) })
+            column(&mut |i, out| {
+                if let Some(w) = walls.get(i) {
+                    date(w, out)
+                }
+            })
         }
         DataType::Time32(_) => {
             let walls = WallColumn::new(array, rules.zone)?;
@@ -85,10 +90,20 @@ pub(super) fn text(array: &ArrayRef, rules: &Rules) -> Result<ArrayRef> {
         }
         DataType::Duration(TimeUnit::Millisecond) => {
             let values = array.as_primitive::<DurationMillisecondType>();
+            column(&mut |i, out| day_time(values.value(i), out))
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            // What DataFusion makes of an INTERVAL literal: months, or days and less.
+            let values = array.as_primitive::<IntervalMonthDayNanoType>();
             column(&mut |i, out| {
-                let (ms, size) = (values.value(i), values.value(i).unsigned_abs());
-                put(out, format_args!("{}{} ", if ms < 0 { '-' } else { '+' }, size / 86_400_000));
-                clock((size % 86_400_000) as i64 * 1_000_000, 3, out);
+                let v = values.value(i);
+                if v.months != 0 {
+                    let size = v.months.unsigned_abs();
+                    let sign = if v.months < 0 { '-' } else { '+' };
+                    return put(out, format_args!("{sign}{}-{:02}", size / 12, size % 12));
+                }
+                let ms = i64::from(v.days) * 86_400_000 + v.nanoseconds / 1_000_000;
+                day_time(ms, out);
             })
         }
         DataType::Interval(IntervalUnit::YearMonth) => {
@@ -150,6 +165,13 @@ fn decimal(value: i128, scale: usize, out: &mut String) {
     if scale > 0 {
         put(out, format_args!(".{:0scale$}", size % unit));
     }
+}
+
+/// `+1 02:03:04.005`
+fn day_time(ms: i64, out: &mut String) {
+    let size = ms.unsigned_abs();
+    put(out, format_args!("{}{} ", if ms < 0 { '-' } else { '+' }, size / 86_400_000));
+    clock((size % 86_400_000) as i64 * 1_000_000, 3, out);
 }
 
 /// `yyyy-MM-dd`.

@@ -125,8 +125,10 @@ mod tests {
     #[test]
     fn decimals_round_half_up_and_overflow_to_null() {
         let read = |t: &str| decimal(t, 5, 2);
-        assert_eq!(["1", "1.995", "-1.995", "1e2", ".5", "12.3e-1"].map(|t| read(t).unwrap()),
-            [Some(100), Some(200), Some(-200), Some(10_000), Some(50), Some(123)]);
+        assert_eq!(
+            ["1", "1.995", "-1.995", "1e2", ".5", "12.3e-1"].map(|t| read(t).unwrap()),
+            [Some(100), Some(200), Some(-200), Some(10_000), Some(50), Some(123)]
+        );
         assert_eq!(read("12345.678"), Ok(None));
         assert_eq!(read("999.995"), Ok(None), "rounded up, it has a digit too many");
         assert_eq!(read("1e999"), Ok(None));

@@ -200,6 +200,9 @@ fn fields(c: &Call<'_>, arg: usize, unit: &str) -> Result<ArrayRef> {
         return Ok(Arc::new(ms.unary::<_, Int64Type>(|t| t.div_euclid(step).rem_euclid(modulus))));
     }
     let field: fn(Wall) -> Option<i64> = match unit {
+        "MILLENNIUM" => |w| w.date().map(|d| century_like(d.year(), 1_000)),
+        "CENTURY" => |w| w.date().map(|d| century_like(d.year(), 100)),
+        "DECADE" => |w| w.date().map(|d| i64::from(d.year().div_euclid(10))),
         "YEAR" => |w| w.date().map(|d| i64::from(d.year())),
         "QUARTER" => |w| w.date().map(|d| i64::from(d.month0() / 3 + 1)),
         "MONTH" => |w| w.date().map(|d| i64::from(d.month())),
@@ -218,6 +221,11 @@ fn fields(c: &Call<'_>, arg: usize, unit: &str) -> Result<ArrayRef> {
     };
     let walls = WallColumn::new(&column, c.session.zone)?;
     Ok(Arc::new((0..c.rows).map(|row| walls.get(row).and_then(field)).collect::<Int64Array>()))
+}
+
+/// The century or millennium of a year: the first begins with year 1, and there is none numbered 0.
+fn century_like(year: i32, years: i32) -> i64 {
+    i64::from(if year > 0 { (year + years - 1) / years } else { -((years - year) / years) })
 }
 
 /// Milliseconds of one unit of the clock, and how many there are.

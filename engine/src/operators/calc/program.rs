@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{and_kleene, prep_null_mask_filter};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::Operator as BinaryOp;
 use datafusion::physical_expr::PhysicalExpr;
@@ -41,7 +41,8 @@ enum Out {
 pub(super) struct Program {
     input: SchemaRef,
     early: Vec<CalcExpr>,
-    conjuncts: Vec<CalcExpr>,
+    /// Conditions, and whether they can fail.
+    conjuncts: Vec<(CalcExpr, bool)>,
     /// Columns of `input ++ early` that survive the filter.
     kept: Vec<usize>,
     late: Vec<CalcExpr>,
@@ -59,12 +60,13 @@ impl Program {
             split_conjunction(predicate, &mut conjuncts);
         }
         // Stable: those that can fail keep their order, behind all that cannot.
-        conjuncts.sort_by_key(|c| can_fail(&c.expr));
+        conjuncts.sort_by_key(|c| can_fail(&c.expr, &spec.input));
+        let fallible: Vec<bool> = conjuncts.iter().map(|c| can_fail(&c.expr, &spec.input)).collect();
         let mut projection = spec.projection.clone();
 
         let mut early = Vec::new();
         if !conjuncts.is_empty() {
-            let commons = find_commons(&conjuncts, &projection, true);
+            let commons = find_commons(&conjuncts, &projection, true, &spec.input);
             let mut schema = fields_of(&spec.input);
             (early, schema) = hoist(commons, schema, width, &mut conjuncts, &mut projection)?;
             debug_assert_eq!(schema.len(), width + early.len());
@@ -88,7 +90,8 @@ impl Program {
             p.expr = remap(&p.expr, &position)?;
         }
 
-        let commons = find_commons(&projection, &[], false);
+        let kept_schema = Arc::new(Schema::new(kept_fields.clone()));
+        let commons = find_commons(&projection, &[], false, &kept_schema);
         let (late, _) = hoist(commons, kept_fields, kept.len(), &mut projection, &mut [])?;
 
         let outputs: Vec<Out> = projection
@@ -104,7 +107,7 @@ impl Program {
         Ok(Program {
             input: spec.input.clone(),
             early,
-            conjuncts,
+            conjuncts: conjuncts.into_iter().zip(fallible).collect(),
             kept,
             late,
             outputs,
@@ -143,15 +146,21 @@ impl Program {
                 Out::Compute(e) => evaluate(e, &data)?,
             });
         }
+        for (column, field) in columns.iter_mut().zip(self.output.fields()) {
+            // Some functions of DataFusion return the other representation of text.
+            if *field.data_type() == DataType::Utf8View && column.data_type() == &DataType::Utf8 {
+                *column = arrow::compute::cast(column, &DataType::Utf8View)?;
+            }
+        }
         Ok(Some(ChangeBatch { data: with_schema(&self.output, columns, rows)?, ops: batch.ops }))
     }
 
     /// Applies the conjuncts and keeps the columns the projection needs.
     fn filter(&self, mut batch: ChangeBatch) -> Result<Option<ChangeBatch>> {
         let mut mask: Option<BooleanArray> = None;
-        for conjunct in &self.conjuncts {
+        for (conjunct, fallible) in &self.conjuncts {
             if let Some(m) = &mask {
-                if can_fail(&conjunct.expr) && m.true_count() < batch.num_rows() {
+                if *fallible && m.true_count() < batch.num_rows() {
                     batch = batch.filter(m)?;
                     mask = None;
                 } else if m.true_count() == 0 {
@@ -232,16 +241,41 @@ fn split_conjunction(e: &CalcExpr, into: &mut Vec<CalcExpr>) {
     }
 }
 
-/// Whether evaluating it may fail on some row.
-pub(super) fn can_fail(e: &Expr) -> bool {
+/// Whether evaluating it over columns of `schema` may fail on some row.
+fn can_fail(e: &Expr, schema: &Schema) -> bool {
     let here = if let Some(b) = e.downcast_ref::<BinaryExpr>() {
         matches!(b.op(), BinaryOp::Divide | BinaryOp::Modulo)
     } else if let Some(f) = e.downcast_ref::<ScalarFunctionExpr>() {
         !functions::never_fails(f.name())
+    } else if let Some(c) = e.downcast_ref::<CastExpr>() {
+        c.expr().data_type(schema).map_or(true, |from| !widens(&from, c.cast_type()))
     } else {
-        e.downcast_ref::<CastExpr>().is_some()
+        false
     };
-    here || e.children().into_iter().any(can_fail)
+    here || e.children().into_iter().any(|c| can_fail(c, schema))
+}
+
+/// Whether every value of `from` is one of `to`.
+fn widens(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, Utf8, Utf8View};
+    let digits = |t: &DataType| match t {
+        Int8 => Some((3, 0)),
+        Int16 => Some((5, 0)),
+        Int32 => Some((10, 0)),
+        Int64 => Some((19, 0)),
+        Decimal128(p, s) => Some((i16::from(*p), i16::from(*s))),
+        _ => None,
+    };
+    match (from, to) {
+        (a, b) if a == b => true,
+        (Int8 | Int16 | Int32 | Int64 | Float32 | Decimal128(..), Float32 | Float64) => true,
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => true,
+        (Timestamp(..), Timestamp(..)) => false,
+        (a, b) => match (digits(a), digits(b)) {
+            (Some((p1, s1)), Some((p2, s2))) => s2 >= s1 && p2 - s2 >= p1 - s1,
+            _ => false,
+        },
+    }
 }
 
 /// How often a subexpression occurs.
@@ -256,7 +290,7 @@ struct Uses {
 }
 
 /// Subexpressions worth computing once, larger ones later. With `in_first`, only those that occur in `first`.
-fn find_commons(first: &[CalcExpr], second: &[CalcExpr], in_first: bool) -> Vec<CalcExpr> {
+fn find_commons(first: &[CalcExpr], second: &[CalcExpr], in_first: bool, schema: &Schema) -> Vec<CalcExpr> {
     let mut uses: HashMap<Expr, Uses> = HashMap::new();
     let mut order: Vec<Expr> = Vec::new();
     let mut budget = COMMON_NODES_MAX;
@@ -271,7 +305,8 @@ fn find_commons(first: &[CalcExpr], second: &[CalcExpr], in_first: bool) -> Vec<
     let mut commons: Vec<CalcExpr> = Vec::new();
     for e in order {
         let u = &uses[&e];
-        let safe = if in_first { u.in_first > 0 && !can_fail(&e) } else { u.reached > 0 || !can_fail(&e) };
+        let safe =
+            if in_first { u.in_first > 0 && !can_fail(&e, schema) } else { u.reached > 0 || !can_fail(&e, schema) };
         if u.total >= 2 && u.reached >= 1 && safe {
             commons.push(CalcExpr::new(e.clone(), u.span));
         }
