@@ -1,22 +1,25 @@
 //! Finds the column of an object's key.
 //!
-//! Records of one file have their keys in the same order nearly always. The table remembers which key stood at
-//! which position of the last object, so that the usual lookup is one comparison; only a surprise asks the hash map.
+//! Records of one file have their keys in the same order nearly always, perhaps with some of them left out. The table
+//! keeps the keys it has seen in the order of their first appearance and expects the one behind the last; only a
+//! surprise is looked up by its hash.
 
 use indexmap::IndexMap;
 
 /// Keys of one object type.
 pub(crate) struct KeyTable {
     names: IndexMap<Box<[u8]>, usize>,
-    /// By position in the object: the key as it stood in the text, and its column.
-    shape: Vec<(Box<[u8]>, Option<usize>)>,
+    /// Keys as they stood in the text, with their column.
+    known: IndexMap<Box<[u8]>, Option<usize>>,
+    /// The index into `known` that is expected next.
+    expected: usize,
     /// By column: the number of the object that set it last.
     seen: Vec<u64>,
     object: u64,
 }
 
-/// Positions remembered; keys behind it go through the hash map.
-const SHAPE_MAX: usize = 1_024;
+/// Keys remembered; others are looked up among the columns each time.
+const KNOWN_MAX: usize = 1_024;
 
 impl KeyTable {
     /// A table of these columns; without a name a column is not looked for. Of equal names the last wins.
@@ -28,40 +31,39 @@ impl KeyTable {
                 Some((name?.as_bytes().into(), columns - 1))
             })
             .collect();
-        Self { names, shape: Vec::new(), seen: vec![0; columns], object: 0 }
+        Self { names, known: IndexMap::new(), expected: 0, seen: vec![0; columns], object: 0 }
     }
 
     /// A new object starts; returns its number.
     pub(crate) fn begin(&mut self) -> u64 {
         self.object += 1;
+        self.expected = 0;
         self.object
     }
 
-    /// The column of the key at `position`. `raw` is the key as it stands in the text; when it contains escapes,
+    /// The column of the next key of the object. `raw` is the key as it stands in the text; when it contains escapes,
     /// `unescape` yields the real one.
     #[inline]
-    pub(crate) fn find(
-        &mut self,
-        position: usize,
-        raw: &[u8],
-        unescape: impl FnOnce() -> Option<Vec<u8>>,
-    ) -> Option<usize> {
-        if let Some((key, column)) = self.shape.get(position)
+    pub(crate) fn find(&mut self, raw: &[u8], unescape: impl FnOnce() -> Option<Vec<u8>>) -> Option<usize> {
+        if let Some((key, column)) = self.known.get_index(self.expected)
             && **key == *raw
         {
+            self.expected += 1;
             return *column;
         }
-        self.find_slow(position, raw, unescape().as_deref().unwrap_or(raw))
+        if let Some((index, _, column)) = self.known.get_full(raw) {
+            self.expected = index + 1;
+            return *column;
+        }
+        self.learn(raw, unescape().as_deref().unwrap_or(raw))
     }
 
     #[cold]
-    fn find_slow(&mut self, position: usize, raw: &[u8], key: &[u8]) -> Option<usize> {
+    fn learn(&mut self, raw: &[u8], key: &[u8]) -> Option<usize> {
         let column = self.names.get(key).copied();
-        let known = self.shape.len();
-        match self.shape.get_mut(position) {
-            Some(slot) => *slot = (raw.into(), column),
-            None if position == known && position < SHAPE_MAX => self.shape.push((raw.into(), column)),
-            None => {}
+        if self.known.len() < KNOWN_MAX {
+            self.expected = self.known.len() + 1;
+            self.known.insert(raw.into(), column);
         }
         column
     }
@@ -87,13 +89,31 @@ mod tests {
     fn keys_are_found_in_any_order_and_through_escapes() {
         let mut t = KeyTable::new([Some("id"), Some("name"), None].into_iter());
         let none = || None;
-        for _ in 0..2 {
-            assert_eq!(t.find(0, b"id", none), Some(0));
-            assert_eq!(t.find(1, b"other", none), None);
-            assert_eq!(t.find(2, b"n\\u0061me", || Some(b"name".to_vec())), Some(1));
+        for order in [["id", "other", "n"], ["id", "other", "n"], ["n", "id", "other"], ["other", "n", "id"]] {
+            t.begin();
+            for key in order {
+                let (raw, column) = match key {
+                    "id" => ("id", Some(0)),
+                    "n" => ("n\\u0061me", Some(1)),
+                    _ => ("other", None),
+                };
+                assert_eq!(t.find(raw.as_bytes(), || (key == "n").then(|| b"name".to_vec())), column, "{order:?}");
+            }
         }
-        assert_eq!(t.find(0, b"name", none), Some(1));
-        assert_eq!(t.find(SHAPE_MAX + 7, b"id", none), Some(0));
+        t.begin();
+        assert_eq!(t.find(b"name", none), Some(1), "the same key without escapes");
+    }
+
+    #[test]
+    fn keys_beyond_the_limit_are_still_found() {
+        let mut t = KeyTable::new([Some("id")].into_iter());
+        t.begin();
+        for i in 0..=KNOWN_MAX {
+            assert_eq!(t.find(format!("k{i}").as_bytes(), || None), None);
+        }
+        assert_eq!(t.known.len(), KNOWN_MAX);
+        assert_eq!(t.find(b"id", || None), Some(0));
+        assert_eq!(t.find(b"id", || None), Some(0));
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Committer for FileCommitter {
         let owner = self.owner.clone();
         Box::pin(async move {
             let files = parse(pending)?;
+            self.pending.set(0.0);
             self.run(move |config, fs| {
                 ready(config, fs, &owner)?;
                 publish(config, fs, &files)?;
@@ -75,8 +76,9 @@ impl Committer for FileCommitter {
             if files.is_empty() {
                 return Ok(());
             }
+            let bytes: u64 = files.iter().map(|f| f.bytes).sum();
             let result = self.run(move |config, fs| publish(config, fs, &files)).await;
-            self.pending.set(0.0);
+            self.pending.dec_by(bytes as f64);
             self.count(result)
         })
     }

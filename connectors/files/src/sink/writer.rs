@@ -49,6 +49,8 @@ struct Files {
     /// Directories with names that are not durable yet.
     dirs: BTreeSet<PathBuf>,
     pending: Gauge,
+    /// What of `pending` is this writer's and not prepared yet.
+    reported: u64,
 }
 
 struct OpenFile {
@@ -76,6 +78,7 @@ impl FileWriter {
             finished: Vec::new(),
             dirs: BTreeSet::new(),
             pending: context.metrics.gauge(&SINK_PENDING_BYTES, &[&context.job, &context.sink]),
+            reported: 0,
             config,
         };
         Self { env: context.env.clone(), files: Some(files), running: None }
@@ -177,9 +180,16 @@ impl Files {
                 self.finish(&dir)?;
             }
         }
-        let bytes: u64 = self.open.values().map(OpenFile::bytes).sum();
-        self.pending.set((bytes + self.finished.iter().map(|f| f.bytes).sum::<u64>()) as f64);
+        self.report();
         Ok(())
+    }
+
+    /// Adds what this writer has written since the last report; other writers share the gauge.
+    fn report(&mut self) {
+        let open: u64 = self.open.values().map(OpenFile::bytes).sum();
+        let now = open + self.finished.iter().map(|f| f.bytes).sum::<u64>();
+        self.pending.inc_by(now as f64 - self.reported as f64);
+        self.reported = now;
     }
 
     fn roll_by_time(&mut self, now: Duration) -> Result<()> {
@@ -244,6 +254,9 @@ impl Files {
             self.env.fs.sync_dir(&dir).map_err(|e| writing(&dir, &e))?;
         }
         self.epoch = epoch.next();
+        // From here on the committer counts them down.
+        self.report();
+        self.reported = 0;
         Ok(())
     }
 

@@ -61,10 +61,9 @@ impl Values {
         if cursor.peek() == b'}' {
             cursor.at += 1;
         } else {
-            let mut position = 0;
             loop {
                 let key = self.key(cursor)?;
-                match row.keys.find(position, key.text.as_bytes(), || unescaped(key)) {
+                match row.keys.find(key.text.as_bytes(), || unescaped(key)) {
                     Some(column) => {
                         if !row.keys.mark(column, object) {
                             return Err(Fault::duplicate());
@@ -74,7 +73,6 @@ impl Values {
                     }
                     None => cursor.skip(depth + 1)?,
                 }
-                position += 1;
                 if !cursor.more(b'}')? {
                     break;
                 }
@@ -96,14 +94,12 @@ impl Values {
         if cursor.peek() == b'}' {
             cursor.at += 1;
         } else {
-            let mut position = 0;
             loop {
                 let key = self.key(cursor)?;
-                if let Some(column) = row.keys.find(position, key.text.as_bytes(), || unescaped(key)) {
+                if let Some(column) = row.keys.find(key.text.as_bytes(), || unescaped(key)) {
                     last[column] = Some(cursor.at);
                 }
                 cursor.skip(depth + 1)?;
-                position += 1;
                 if !cursor.more(b'}')? {
                     break;
                 }
