@@ -76,7 +76,7 @@ fn json_text() -> Vec<u8> {
             i % 60,
             i * 7 % 60,
             i % 1000,
-            i % 3 == 0,
+            i.is_multiple_of(3),
             i % 777,
         )
     };
@@ -112,14 +112,16 @@ fn report(what: &str, bytes: usize, rows: usize, seconds: f64) {
     );
 }
 
+/// Decodes a text and hands its batches out.
 fn decode(
     factory: &dyn FormatFactory,
     request: &FormatRequest,
     text: &[u8],
-) -> Result<Vec<ChangeBatch>, Box<dyn Error>> {
+    mut take: impl FnMut(ChangeBatch),
+) -> Result<(), Box<dyn Error>> {
     let Ok(Decoding::Records(decoding)) = factory.decoding(request) else { return Err("not a record format".into()) };
     let mut decoder = decoding.decoder(true);
-    let (mut batches, mut at) = (Vec::new(), 0);
+    let mut at = 0;
     while at < text.len() {
         let end = (at + BATCH_BYTES).min(text.len());
         let progress = decoder.decode(&text[at..end], end == text.len(), BATCH_ROWS)?;
@@ -127,36 +129,38 @@ fn decode(
             return Err(bad.message.clone().into());
         }
         at += progress.bytes;
-        batches.push(decoder.take()?);
+        take(decoder.take()?);
     }
-    Ok(batches)
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let json = json_text();
     let all = request((0..10).collect());
-    let batches = decode(&dflow_formats::json::Json, &all, &json)?;
-    let encode = |factory: &dyn FormatFactory| -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut batches = Vec::new();
+    decode(&dflow_formats::json::Json, &all, &json, |b| batches.push(b))?;
+    let encode = |factory: &dyn FormatFactory, out: &mut Vec<u8>| -> Result<(), Box<dyn Error>> {
         let encoding = factory.encoding(&all).map_err(|e| format!("{e:?}"))?;
-        let (mut encoder, mut out) = (encoding.encoder()?, Vec::with_capacity(json.len() * 2));
-        batches.iter().try_for_each(|b| encoder.encode(b, &mut out))?;
-        encoder.finish(&mut out)?;
-        Ok(out)
+        let mut encoder = encoding.encoder()?;
+        out.clear();
+        batches.iter().try_for_each(|b| encoder.encode(b, out))?;
+        Ok(encoder.finish(out)?)
     };
+    let mut out = Vec::with_capacity(json.len() * 2);
     let formats: [(&str, &dyn FormatFactory); 2] =
         [("json", &dflow_formats::json::Json), ("csv", &dflow_formats::csv::Csv)];
     for (name, factory) in formats {
-        let text = encode(factory)?;
+        encode(factory, &mut out)?;
+        let text = out.clone();
         for (what, projection) in [("all", (0..10).collect()), ("two", vec![0, 6])] {
             let request = request(projection);
-            let seconds = best(|| decode(factory, &request, &text).map(drop))?;
+            let seconds = best(|| decode(factory, &request, &text, drop))?;
             report(&format!("{name} decode {what}"), text.len(), ROWS, seconds);
         }
-        let seconds = best(|| encode(factory).map(drop))?;
+        let seconds = best(|| encode(factory, &mut out))?;
         report(&format!("{name} encode"), text.len(), ROWS, seconds);
     }
-    let parquet = encode(&dflow_formats::parquet::Parquet)?;
-    let seconds = best(|| encode(&dflow_formats::parquet::Parquet).map(drop))?;
-    report("parquet encode", parquet.len(), ROWS, seconds);
+    let seconds = best(|| encode(&dflow_formats::parquet::Parquet, &mut out))?;
+    report("parquet encode", out.len(), ROWS, seconds);
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::error::ENCODE_FAILED;
 use crate::json::encode::key;
 use crate::text;
 
-/// A column with its array type known; fields of rows carry their key as JSON (`"name":`).
+/// A column with its array type known; fields of rows carry their key as JSON (`,"name":`).
 pub(crate) enum Bound<'a> {
     Null,
     Bool(&'a BooleanArray),

@@ -11,11 +11,57 @@ pub(crate) struct KeyTable {
     names: IndexMap<Box<[u8]>, usize>,
     /// Keys as they stood in the text, with their column.
     known: IndexMap<Box<[u8]>, Option<usize>>,
+    /// The same keys with their quotes and colon, as they stand in text without blanks.
+    spelled: Vec<(Spelled, Option<usize>)>,
     /// The index into `known` that is expected next.
     expected: usize,
     /// By column: the number of the object that set it last.
     seen: Vec<u64>,
     object: u64,
+}
+
+/// A key as `"key":`, so prepared that keys of up to 16 bytes are compared with two loads.
+pub(crate) struct Spelled {
+    text: Box<[u8]>,
+    /// The first bytes, at most 8, and which of them count.
+    head: u64,
+    mask: u64,
+    /// The last 8 bytes; 0 when there are fewer.
+    tail: u64,
+}
+
+impl Spelled {
+    fn new(raw: &[u8]) -> Self {
+        let text: Box<[u8]> = [b"\"", raw, b"\":"].concat().into();
+        let mut head = [0; 8];
+        let mut mask = [0; 8];
+        let n = text.len().min(8);
+        head[..n].copy_from_slice(&text[..n]);
+        mask[..n].fill(0xff);
+        let tail = text.last_chunk::<8>().map_or(0, |t| u64::from_le_bytes(*t));
+        Self { text, head: u64::from_le_bytes(head), mask: u64::from_le_bytes(mask), tail }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether `rest` begins with it.
+    #[inline]
+    pub(crate) fn begins(&self, rest: &[u8]) -> bool {
+        let n = self.text.len();
+        match rest.first_chunk::<8>() {
+            Some(first) if n <= 16 => {
+                (u64::from_le_bytes(*first) ^ self.head) & self.mask == 0
+                    && (n <= 8
+                        || rest
+                            .get(n - 8..n)
+                            .and_then(|t| t.first_chunk::<8>())
+                            .is_some_and(|t| u64::from_le_bytes(*t) == self.tail))
+            }
+            _ => rest.starts_with(&self.text),
+        }
+    }
 }
 
 /// Keys remembered; others are looked up among the columns each time.
@@ -31,7 +77,7 @@ impl KeyTable {
                 Some((name?.as_bytes().into(), columns - 1))
             })
             .collect();
-        Self { names, known: IndexMap::new(), expected: 0, seen: vec![0; columns], object: 0 }
+        Self { names, known: IndexMap::new(), spelled: Vec::new(), expected: 0, seen: vec![0; columns], object: 0 }
     }
 
     /// A new object starts; returns its number.
@@ -41,16 +87,21 @@ impl KeyTable {
         self.object
     }
 
+    /// The key that is expected next, as `"key":`, and its column.
+    #[inline]
+    pub(crate) fn guess(&self) -> Option<&(Spelled, Option<usize>)> {
+        self.spelled.get(self.expected)
+    }
+
+    /// The guess was right.
+    #[inline]
+    pub(crate) fn guessed(&mut self) {
+        self.expected += 1;
+    }
+
     /// The column of the next key of the object. `raw` is the key as it stands in the text; when it contains escapes,
     /// `unescape` yields the real one.
-    #[inline]
     pub(crate) fn find(&mut self, raw: &[u8], unescape: impl FnOnce() -> Option<Vec<u8>>) -> Option<usize> {
-        if let Some((key, column)) = self.known.get_index(self.expected)
-            && **key == *raw
-        {
-            self.expected += 1;
-            return *column;
-        }
         if let Some((index, _, column)) = self.known.get_full(raw) {
             self.expected = index + 1;
             return *column;
@@ -64,6 +115,7 @@ impl KeyTable {
         if self.known.len() < KNOWN_MAX {
             self.expected = self.known.len() + 1;
             self.known.insert(raw.into(), column);
+            self.spelled.push((Spelled::new(raw), column));
         }
         column
     }
@@ -101,7 +153,25 @@ mod tests {
             }
         }
         t.begin();
+        assert!(t.guess().is_some_and(|(key, column)| key.begins(b"\"id\":1") && *column == Some(0)));
+        t.guessed();
+        assert!(t.guess().is_some_and(|(key, column)| key.begins(b"\"other\":") && column.is_none()));
         assert_eq!(t.find(b"name", none), Some(1), "the same key without escapes");
+    }
+
+    #[test]
+    fn spelled_keys_are_equal_when_their_bytes_are() {
+        for n in 0..30 {
+            let raw = &b"abcdefghijklmnopqrstuvwxyz0123"[..n];
+            let key = Spelled::new(raw);
+            let text = [b"\"", raw, b"\":1,\"and so on\":2"].concat();
+            assert!(key.begins(&text) && key.begins(&text[..key.len()]), "{n}");
+            for i in 0..key.len() {
+                let mut other = text.clone();
+                other[i] ^= 1;
+                assert!(!key.begins(&other) && !key.begins(&text[..i]), "{n} {i}");
+            }
+        }
     }
 
     #[test]

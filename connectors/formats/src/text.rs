@@ -37,10 +37,21 @@ fn int_digits(bytes: &[u8]) -> Option<i64> {
         [b'+', rest @ ..] => (false, rest),
         _ => (false, bytes),
     };
-    if digits.is_empty() || digits.len() > 19 + leading_zeros(digits) {
+    if digits.is_empty() || (digits.len() > 19 && digits.len() > 19 + leading_zeros(digits)) {
         return None;
     }
     let mut v: u64 = 0;
+    if digits.len() <= 18 {
+        // Cannot overflow.
+        for d in digits {
+            let d = d.wrapping_sub(b'0');
+            if d > 9 {
+                return None;
+            }
+            v = v * 10 + u64::from(d);
+        }
+        return Some(if negative { -(v as i64) } else { v as i64 });
+    }
     for d in digits {
         let d = d.wrapping_sub(b'0');
         if d > 9 {
@@ -57,7 +68,10 @@ fn leading_zeros(digits: &[u8]) -> usize {
 
 /// Reads a floating-point number, correctly rounded.
 pub(crate) fn float(text: &str) -> Option<f64> {
-    if let Some(v) = float_exact(text.as_bytes()) {
+    // A negative zero keeps its sign only in the general parser.
+    if let Some((mantissa @ (..=-1 | 1..), fraction)) = short_decimal(text.as_bytes())
+        && let Some(v) = float_of(mantissa, fraction)
+    {
         return Some(v);
     }
     match text {
@@ -75,9 +89,9 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
-/// Clinger's fast path: a mantissa below 2^53 divided by an exact power of ten is correctly rounded by IEEE
-/// division. `None` sends the text to the general parser.
-fn float_exact(bytes: &[u8]) -> Option<f64> {
+/// A number of at most 17 digits without exponent: its digits as one number, and how many of them are behind the dot.
+#[inline]
+fn short_decimal(bytes: &[u8]) -> Option<(i64, usize)> {
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, bytes),
@@ -85,11 +99,11 @@ fn float_exact(bytes: &[u8]) -> Option<f64> {
     if digits.len() > 17 {
         return None;
     }
-    let (mut mantissa, mut fraction, mut dot, mut any) = (0u64, 0usize, false, false);
+    let (mut mantissa, mut fraction, mut dot, mut any) = (0i64, 0usize, false, false);
     for d in digits {
         match d.wrapping_sub(b'0') {
             v @ 0..=9 => {
-                mantissa = mantissa * 10 + u64::from(v);
+                mantissa = mantissa * 10 + i64::from(v);
                 fraction += usize::from(dot);
                 any = true;
             }
@@ -97,15 +111,41 @@ fn float_exact(bytes: &[u8]) -> Option<f64> {
             _ => return None,
         }
     }
-    if !any || mantissa >= 1 << 53 || (dot && fraction == 0) {
-        return None;
+    (any && !(dot && fraction == 0)).then_some((if negative { -mantissa } else { mantissa }, fraction))
+}
+
+const WHOLE_POWERS: [i128; 39] = {
+    let mut powers = [1i128; 39];
+    let mut i = 1;
+    while i < 39 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
     }
-    let v = mantissa as f64 / POWERS[fraction];
-    Some(if negative { -v } else { v })
+    powers
+};
+
+/// Digits with `fraction` of them behind the dot as `DECIMAL(precision, scale)`, when nothing must be rounded.
+#[inline]
+pub(crate) fn decimal_of(mantissa: i64, fraction: usize, precision: u8, scale: u8) -> Option<i128> {
+    let shift = usize::from(scale).checked_sub(fraction)?;
+    let v = i128::from(mantissa).checked_mul(*WHOLE_POWERS.get(shift)?)?;
+    (v.unsigned_abs() < WHOLE_POWERS.get(usize::from(precision))?.unsigned_abs()).then_some(v)
+}
+
+/// Digits with `fraction` of them behind the dot as a correctly rounded floating-point number: Clinger's fast path, a
+/// mantissa below 2^53 divided by an exact power of ten. `None` needs the general parser.
+#[inline]
+pub(crate) fn float_of(mantissa: i64, fraction: usize) -> Option<f64> {
+    (mantissa.unsigned_abs() < 1 << 53).then(|| mantissa as f64 / POWERS[fraction])
 }
 
 /// Reads `DECIMAL(precision, scale)` as its unscaled value.
 pub(crate) fn decimal(text: &str, precision: u8, scale: u8) -> Result<i128, String> {
+    if let Some((mantissa, fraction)) = short_decimal(text.as_bytes())
+        && let Some(v) = decimal_of(mantissa, fraction, precision, scale)
+    {
+        return Ok(v);
+    }
     let (negative, digits, exponent) =
         decimal_parts(text).ok_or_else(|| format!("`{}` is not a number", clip(text)))?;
     let limit = 10i128.checked_pow(u32::from(precision)).unwrap_or(i128::MAX);
@@ -160,31 +200,29 @@ fn scaled(negative: bool, digits: &str, exponent: i64, scale: i64, exact: bool) 
     Some(if negative { -v } else { v })
 }
 
-/// Two digits at `at`, or 255.
-fn two(b: &[u8], at: usize) -> u32 {
-    match b.get(at..at + 2) {
-        Some([a @ b'0'..=b'9', c @ b'0'..=b'9']) => u32::from(a - b'0') * 10 + u32::from(c - b'0'),
-        _ => 255,
-    }
+/// A number of two digits, or 255.
+#[inline]
+fn pair(tens: u8, ones: u8) -> u32 {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    if tens > 9 || ones > 9 { 255 } else { u32::from(tens) * 10 + u32::from(ones) }
 }
 
 /// Days since 1970 of `yyyy-MM-dd`.
 pub(crate) fn date(text: &str) -> Option<i32> {
-    let b = text.as_bytes();
-    (b.len() == 10).then_some(())?;
-    date_at(b)
+    i32::try_from(date_at(text.as_bytes().try_into().ok()?)?).ok()
 }
 
-fn date_at(b: &[u8]) -> Option<i32> {
-    let (century, year, month, day) = (two(b, 0), two(b, 2), two(b, 5), two(b, 8));
-    if century > 99 || year > 99 || b.get(4) != Some(&b'-') || b.get(7) != Some(&b'-') {
+#[inline]
+fn date_at(b: &[u8; 10]) -> Option<i64> {
+    let (century, year, month, day) = (pair(b[0], b[1]), pair(b[2], b[3]), pair(b[5], b[6]), pair(b[8], b[9]));
+    if century > 99 || year > 99 || b[4] != b'-' || b[7] != b'-' {
         return None;
     }
     let year = i64::from(century * 100 + year);
-    if !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+    if !(1..=12).contains(&month) || day == 0 || (day > 28 && day > days_in_month(year, month)) {
         return None;
     }
-    i32::try_from(days_from_civil(year, month, day)).ok()
+    Some(days_from_civil(year, month, day))
 }
 
 fn days_in_month(year: i64, month: u32) -> u32 {
@@ -219,78 +257,104 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     (yoe + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Seconds and nanoseconds of `HH:mm[:ss[.fffffffff]]`, and how many bytes it took.
-fn time_at(b: &[u8]) -> Option<(i64, i64, usize)> {
-    let (hour, minute) = (two(b, 0), two(b, 3));
-    if hour > 23 || minute > 59 || b.get(2) != Some(&b':') {
+/// A time of day as text.
+struct Clock {
+    seconds: i64,
+    nanos: i64,
+    /// Digits of the fraction.
+    digits: usize,
+    /// Bytes it took.
+    used: usize,
+}
+
+/// `HH:mm[:ss[.fffffffff]]` at the front of `b`.
+#[inline]
+fn time_at(b: &[u8]) -> Option<Clock> {
+    let head = b.first_chunk::<5>()?;
+    let (hour, minute) = (pair(head[0], head[1]), pair(head[3], head[4]));
+    if hour > 23 || minute > 59 || head[2] != b':' {
         return None;
     }
-    let mut seconds = i64::from(hour * 3600 + minute * 60);
-    if b.get(5) != Some(&b':') {
-        return Some((seconds, 0, 5));
-    }
-    let second = two(b, 6);
+    let mut clock = Clock { seconds: i64::from(hour * 3600 + minute * 60), nanos: 0, digits: 0, used: 5 };
+    let Some([b':', tens, ones]) = b[5..].first_chunk::<3>() else {
+        return (b.get(5) != Some(&b':')).then_some(clock);
+    };
+    let second = pair(*tens, *ones);
     if second > 59 {
         return None;
     }
-    seconds += i64::from(second);
-    if b.get(8) != Some(&b'.') {
-        return Some((seconds, 0, 8));
-    }
-    let (mut nanos, mut digits) = (0i64, 0);
-    while let Some(d @ b'0'..=b'9') = b.get(9 + digits) {
-        if digits == 9 {
-            return None;
+    clock.seconds += i64::from(second);
+    clock.used = 8;
+    if b.get(8) == Some(&b'.') {
+        for d in &b[9..] {
+            let d = d.wrapping_sub(b'0');
+            if d > 9 {
+                break;
+            }
+            clock.nanos = clock.nanos * 10 + i64::from(d);
+            clock.digits += 1;
+            if clock.digits > 9 {
+                return None;
+            }
         }
-        nanos = nanos * 10 + i64::from(d - b'0');
-        digits += 1;
+        clock.nanos *= UNITS[9 - clock.digits];
+        clock.used = 9 + clock.digits;
     }
-    for _ in digits..9 {
-        nanos *= 10;
-    }
-    Some((seconds, nanos, 9 + digits))
+    Some(clock)
 }
+
+/// 10^0 to 10^9.
+const UNITS: [i64; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 /// Milliseconds of the day.
 pub(crate) fn time(text: &str) -> Option<i32> {
     let b = text.as_bytes();
-    let (seconds, nanos, used) = time_at(b)?;
-    (used == b.len()).then(|| (seconds * 1_000 + nanos / 1_000_000) as i32)
+    let clock = time_at(b)?;
+    (clock.used == b.len()).then(|| (clock.seconds * 1_000 + clock.nanos / 1_000_000) as i32)
 }
 
 /// A timestamp in the unit of `TIMESTAMP(precision)`, digits beyond the precision cut. `separator` stands between
 /// date and time. With `zoned`, a `Z` or an offset must follow and the result is UTC.
 pub(crate) fn timestamp(text: &str, separator: u8, precision: u8, zoned: bool) -> Option<i64> {
     let b = text.as_bytes();
-    let days = i64::from(date_at(b.get(..10)?)?);
+    let days = date_at(b.first_chunk::<10>()?)?;
     if b.get(10) != Some(&separator) {
         return None;
     }
-    let (seconds, nanos, used) = time_at(&b[11..])?;
-    let mut seconds = days * 86_400 + seconds;
-    match (&b[11 + used..], zoned) {
+    let clock = time_at(&b[11..])?;
+    let mut seconds = days * 86_400 + clock.seconds;
+    match (&b[11 + clock.used..], zoned) {
         ([], false) | ([b'Z'], true) => {}
-        ([sign @ (b'+' | b'-'), offset @ ..], true) => {
-            let minutes = match offset.len() {
-                2 => two(offset, 0) * 60,
-                4 => two(offset, 0) * 60 + two(offset, 2),
-                5 if offset[2] == b':' => two(offset, 0) * 60 + two(offset, 3),
-                _ => return None,
-            };
-            // 18 hours is what ISO-8601 libraries take; `two` answers 255 for what is no number.
-            if minutes > 18 * 60 {
-                return None;
-            }
-            let shift = i64::from(minutes) * 60;
-            seconds += if *sign == b'-' { shift } else { -shift };
-        }
+        (offset, true) => seconds -= offset_seconds(offset)?,
         _ => return None,
     }
-    let nanos = nanos - nanos % 10i64.pow(9 - u32::from(precision.min(9)));
+    let precision_digits = usize::from(precision.min(9));
+    let mut nanos = clock.nanos;
+    if clock.digits > precision_digits {
+        nanos -= nanos % UNITS[9 - precision_digits];
+    }
     match unit_of(precision) {
         TimeUnit::Nanosecond => seconds.checked_mul(1_000_000_000)?.checked_add(nanos),
         TimeUnit::Microsecond => Some(seconds * 1_000_000 + nanos / 1_000),
         _ => Some(seconds * 1_000 + nanos / 1_000_000),
+    }
+}
+
+/// `+02`, `+0200` or `+02:00`, at most 18 hours as ISO-8601 libraries take.
+fn offset_seconds(text: &[u8]) -> Option<i64> {
+    let (hours, minutes) = match text {
+        [_, a, b] => (pair(*a, *b), 0),
+        [_, a, b, c, d] | [_, a, b, b':', c, d] => (pair(*a, *b), pair(*c, *d)),
+        _ => return None,
+    };
+    if minutes > 59 || hours * 60 + minutes > 18 * 60 {
+        return None;
+    }
+    let seconds = i64::from(hours * 3_600 + minutes * 60);
+    match text.first() {
+        Some(b'+') => Some(seconds),
+        Some(b'-') => Some(-seconds),
+        _ => None,
     }
 }
 
@@ -302,6 +366,16 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
         Some(false)
     } else {
         None
+    }
+}
+
+/// The text without blanks around it; cheap when there are none.
+#[inline]
+pub(crate) fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~'] => text,
+        [b'!'..=b'~', .., b'!'..=b'~'] => text,
+        _ => text.trim(),
     }
 }
 
@@ -346,18 +420,67 @@ fn write_unsigned(out: &mut Vec<u8>, mut v: u64) {
     out.extend_from_slice(&buffer[at..]);
 }
 
-fn write_two(out: &mut Vec<u8>, v: u32) {
-    let pair = (v % 100) as usize * 2;
-    out.extend_from_slice(&PAIRS[pair..pair + 2]);
+/// The two digits of a number below 100.
+#[inline]
+fn two(v: u32) -> [u8; 2] {
+    let at = (v % 100) as usize * 2;
+    [PAIRS[at], PAIRS[at + 1]]
 }
 
 /// Appends the shortest text that reads back as the same number; `NaN`, `Infinity` and `-Infinity` by name.
 pub(crate) fn write_double(out: &mut Vec<u8>, v: f64) {
-    if v.is_finite() {
+    if let Some((mantissa, fraction)) = short_form(v) {
+        if v < 0.0 {
+            out.push(b'-');
+        }
+        write_digits(out, mantissa, fraction);
+    } else if v.is_finite() {
         push_fmt(out, format_args!("{v:?}"));
     } else {
         out.extend_from_slice(not_finite(v).as_bytes());
     }
+}
+
+/// A number with at most four digits behind the dot as its digits and how many of them are behind the dot (at least one).
+///
+/// A decimal of at most 15 digits that reads back as `v` is the shortest one: two such decimals are never the same
+/// double.
+#[inline]
+fn short_form(v: f64) -> Option<(u64, usize)> {
+    let scaled = v.abs() * 1e4;
+    if !(1.0..1e15).contains(&scaled) {
+        return None;
+    }
+    let mut mantissa = scaled.round() as u64;
+    if mantissa as f64 / 1e4 != v.abs() {
+        return None;
+    }
+    let mut fraction = 4;
+    while fraction > 1 && mantissa.is_multiple_of(10) {
+        mantissa /= 10;
+        fraction -= 1;
+    }
+    Some((mantissa, fraction))
+}
+
+/// Appends digits with a dot before the last `fraction` of them.
+#[inline]
+fn write_digits(out: &mut Vec<u8>, mantissa: u64, fraction: usize) {
+    let mut buffer = [b'0'; 40];
+    let mut at = buffer.len();
+    let (mut rest, mut left) = (mantissa, fraction);
+    while left > 0 {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        left -= 1;
+    }
+    if fraction > 0 {
+        at -= 1;
+        buffer[at] = b'.';
+    }
+    write_unsigned(out, rest);
+    out.extend_from_slice(&buffer[at..]);
 }
 
 /// [`write_double`] in single precision.
@@ -387,8 +510,15 @@ pub(crate) fn write_decimal(out: &mut Vec<u8>, unscaled: i128, scale: u8, plain:
     if unscaled < 0 {
         out.push(b'-');
     }
-    let digits = unscaled.unsigned_abs().to_string();
     let scale = usize::from(scale);
+    // One digit before the dot rules scientific notation out.
+    if let Ok(mantissa) = u64::try_from(unscaled.unsigned_abs())
+        && scale <= 19
+        && (plain || scale <= 6 || i128::from(mantissa) >= WHOLE_POWERS[scale])
+    {
+        return write_digits(out, mantissa, scale);
+    }
+    let digits = unscaled.unsigned_abs().to_string();
     // The exponent of the first digit; Java switches to scientific notation below -6.
     let adjusted = digits.len() as i64 - 1 - scale as i64;
     if scale == 0 {
@@ -418,35 +548,33 @@ pub(crate) fn write_decimal(out: &mut Vec<u8>, unscaled: i128, scale: u8, plain:
 /// Appends `yyyy-MM-dd`.
 pub(crate) fn write_date(out: &mut Vec<u8>, days: i64) {
     let (year, month, day) = civil_from_days(days);
+    let ([m, n], [d, e]) = (two(month), two(day));
     match u32::try_from(year) {
         Ok(y) if y <= 9999 => {
-            write_two(out, y / 100);
-            write_two(out, y % 100);
+            let ([a, b], [c, f]) = (two(y / 100), two(y % 100));
+            out.extend_from_slice(&[a, b, c, f, b'-', m, n, b'-', d, e]);
         }
-        // Java prints a sign in front of years that need more than four digits.
-        _ => push_fmt(out, format_args!("{year:+05}")),
+        _ => {
+            // Java prints a sign in front of years that need more than four digits.
+            push_fmt(out, format_args!("{year:+05}"));
+            out.extend_from_slice(&[b'-', m, n, b'-', d, e]);
+        }
     }
-    out.push(b'-');
-    write_two(out, month);
-    out.push(b'-');
-    write_two(out, day);
 }
 
 /// Appends `HH:mm:ss` and, when not zero, the fraction without trailing zeros.
 fn write_time_of_day(out: &mut Vec<u8>, seconds: u32, nanos: u32) {
-    write_two(out, seconds / 3_600);
-    out.push(b':');
-    write_two(out, seconds / 60 % 60);
-    out.push(b':');
-    write_two(out, seconds % 60);
+    let ([a, b], [c, d], [e, f]) = (two(seconds / 3_600), two(seconds / 60 % 60), two(seconds % 60));
+    out.extend_from_slice(&[a, b, b':', c, d, b':', e, f]);
     if nanos > 0 {
-        out.push(b'.');
-        let (mut rest, mut unit) = (nanos, 100_000_000);
-        while rest > 0 {
-            out.push(b'0' + (rest / unit) as u8);
-            rest %= unit;
-            unit /= 10;
+        let mut buffer = *b".000000000";
+        let mut rest = nanos;
+        for digit in buffer[1..].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
         }
+        let end = buffer.iter().rposition(|d| *d != b'0').map_or(0, |i| i + 1);
+        out.extend_from_slice(&buffer[..end]);
     }
 }
 
@@ -561,7 +689,25 @@ mod tests {
         }
         assert_eq!((float("inf"), float("nan"), float("."), float("1.2.3"), float("")), (None, None, None, None, None));
         assert!(float("NaN").unwrap().is_nan());
-        assert_eq!(written(|o| write_double(o, 1e21)), "1e21");
+        for v in [
+            1e21,
+            0.1,
+            -17.25,
+            100.0,
+            0.0001,
+            0.00011,
+            123456.7891,
+            99999999999.9999,
+            0.30000000000000004,
+            -0.0,
+            1e10,
+            5e-324,
+            1.0 / 3.0,
+        ] {
+            let text = written(|o| write_double(o, v));
+            assert_eq!(text, format!("{v:?}"));
+            assert_eq!(float(&text).map(f64::to_bits), Some(v.to_bits()));
+        }
     }
 
     #[test]
@@ -578,6 +724,10 @@ mod tests {
             ("99999999.995", 10, 2, None),
             ("100000000", 10, 2, None),
             ("0.1e", 10, 2, None),
+            ("-12.345", 10, 2, Some(-1235)),
+            ("12345678901234567", 38, 20, Some(12_345_678_901_234_567 * 10i128.pow(20))),
+            ("1.", 10, 2, Some(100)),
+            (".5", 10, 2, Some(50)),
             ("99999999999999999999999999999999999999", 38, 0, Some(10i128.pow(38) - 1)),
             ("1e-2147483648", 10, 2, Some(0)),
             ("1e2147483647", 10, 2, None),
@@ -596,6 +746,9 @@ mod tests {
             (12, 0, "12", "12"),
             (1, 6, "0.000001", "0.000001"),
             (1, 7, "1E-7", "0.0000001"),
+            (12_345_678, 7, "1.2345678", "1.2345678"),
+            (1_234_567, 7, "0.1234567", "0.1234567"),
+            (i128::from(u64::MAX) + 1, 20, "0.18446744073709551616", "0.18446744073709551616"),
         ] {
             assert_eq!(written(|o| write_decimal(o, v, s, false)), text);
             assert_eq!(written(|o| write_decimal(o, v, s, true)), plain);
@@ -627,7 +780,20 @@ mod tests {
         assert_eq!(timestamp("2024-01-02T03:04:05.678", b'T', 6, false), Some(ms * 1000));
         assert_eq!(timestamp("2024-01-02T03:04:05.678Z", b'T', 3, true), Some(ms));
         assert_eq!(timestamp("2024-01-02T05:04:05.678+02:00", b'T', 3, true), Some(ms));
-        assert_eq!(timestamp("2024-01-02T03:04:05.678", b'T', 3, true), None);
+        assert_eq!(timestamp("2024-01-01T21:34:05.678-0530", b'T', 3, true), Some(ms));
+        for bad in ["", "+2", "+02:60", "+0x:00", "+19:00", "+02:00x", "z", "*02:00"] {
+            assert_eq!(timestamp(&format!("2024-01-02T03:04:05.678{bad}"), b'T', 3, true), None, "{bad}");
+        }
+        assert_eq!(timestamp("2024-01-02 03:04", b' ', 3, false), Some(ms - 5_678));
+        for bad in [
+            "2024-01-02 03:04:",
+            "2024-01-02 03:04:5",
+            "2024-01-02 03:04:05.1234567891",
+            "2024-01-02 03",
+            "2024-01-02 ",
+        ] {
+            assert_eq!(timestamp(bad, b' ', 3, false), None, "{bad}");
+        }
         assert_eq!(timestamp("2024-01-02 03:04:05.678", b' ', 0, false), Some(ms - 678));
         assert_eq!(timestamp("9999-12-31 00:00:00", b' ', 9, false), None, "beyond what nanoseconds can hold");
         assert_eq!(written(|o| write_timestamp(o, ms, TimeUnit::Millisecond, b' ', false)), "2024-01-02 03:04:05.678");

@@ -14,6 +14,7 @@ use crate::column::ColumnBuilder;
 use crate::json::decode::utf8;
 use crate::json::values::push_text;
 use crate::records::{BodyFault, Rows, check_length, trim_cr};
+use crate::text::trim;
 
 pub(super) struct CsvDecoding {
     dialect: Arc<Dialect>,
@@ -241,7 +242,7 @@ impl Fields {
                     Err(format!("{found} elements where the ROW has {} fields", row.columns.len()))
                 }
             }
-            column => push_text(text.trim(), column, b' '),
+            column => push_text(trim(text), column, b' '),
         };
         let Err(message) = result else { return Ok(()) };
         let n = self.rows.row.len() + 1;
@@ -276,7 +277,7 @@ fn element(text: &str, column: &mut ColumnBuilder, dialect: &Dialect) -> Result<
         column.push_null();
         return Ok(());
     }
-    push_text(if is_text { text } else { text.trim() }, column, b' ')
+    push_text(if is_text { text } else { trim(text) }, column, b' ')
 }
 
 impl RecordDecoder for CsvDecoder {

@@ -91,6 +91,9 @@ impl CsvEncoder {
                 self.joined(range.map(|i| (&**child, i)), out);
             }
             Bound::Row(_, fields) => self.joined(fields.iter().map(|(_, c)| (c, row)), out),
+            scalar if self.dialect.bare_scalars => {
+                scalar.write_plain(row, b' ', self.dialect.plain_decimals, out);
+            }
             scalar => {
                 self.field.clear();
                 scalar.write_plain(row, b' ', self.dialect.plain_decimals, &mut self.field);
@@ -120,8 +123,7 @@ impl CsvEncoder {
 impl Dialect {
     /// Appends a field that is not NULL, in quotes or escaped where it would otherwise read back as something else.
     fn write_field(&self, text: &[u8], out: &mut Vec<u8>) {
-        let special =
-            |b: u8| b == self.delimiter || b == b'\n' || b == b'\r' || Some(b) == self.quote || Some(b) == self.escape;
+        let special = |b: u8| self.special[usize::from(b)];
         // An empty text, the null literal and a comment sign need quotes to be told from what they look like.
         let lookalike = match &self.null {
             Some(null) => null.as_bytes() == text,

@@ -85,7 +85,14 @@ struct Dialect {
     elements: String,
     null: Option<String>,
     plain_decimals: bool,
+    /// Bytes that cannot stand in a field without quotes or an escape.
+    special: Box<[bool; 256]>,
+    /// Numbers, dates and the like never need quotes.
+    bare_scalars: bool,
 }
+
+/// What text of scalars consists of.
+const SCALAR_TEXT: &[u8] = b"0123456789+-.:/=abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ";
 
 impl Dialect {
     fn check(request: &FormatRequest) -> Result<Self, Vec<Error>> {
@@ -116,7 +123,14 @@ impl Dialect {
             errors.push(options.invalid("array-element-delimiter", "it is empty"));
         }
         let Some(delimiter) = delimiter.filter(|_| errors.is_empty()) else { return Err(errors) };
+        let mut special = Box::new([false; 256]);
+        for b in [Some(delimiter), quote, escape, Some(b'\n'), Some(b'\r')].into_iter().flatten() {
+            special[usize::from(b)] = true;
+        }
         Ok(Self {
+            bare_scalars: !SCALAR_TEXT.iter().any(|b| special[usize::from(*b)])
+                && options.text("null-literal").is_none(),
+            special,
             delimiter,
             quote,
             escape,

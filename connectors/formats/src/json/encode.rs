@@ -116,25 +116,27 @@ impl<'a> BatchWriter<'a> {
 }
 
 fn write_object(fields: &[(Vec<u8>, Bound<'_>)], row: usize, style: &Style, out: &mut Vec<u8>) -> Result<()> {
-    out.push(b'{');
-    let mut first = true;
+    let start = out.len();
     for (key, column) in fields {
         if style.ignore_nulls && column.is_null(row) {
             continue;
         }
-        if !std::mem::take(&mut first) {
-            out.push(b',');
-        }
         out.extend_from_slice(key);
         write_value(column, row, style, out)?;
+    }
+    // Every key comes with the comma before it; the first one's place is the brace's.
+    match out.get_mut(start) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
     }
     out.push(b'}');
     Ok(())
 }
 
-/// A field name as JSON with its colon: `"name":`.
+/// A field name as JSON between comma and colon: `,"name":`.
 pub(crate) fn key(name: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.len() + 3);
+    let mut out = Vec::with_capacity(name.len() + 4);
+    out.push(b',');
     write_string(&mut out, name);
     out.push(b':');
     out

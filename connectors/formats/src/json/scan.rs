@@ -62,6 +62,14 @@ impl<'a> Cursor<'a> {
     /// The next byte that is not blank, not consumed; 0 at the end.
     #[inline]
     pub(crate) fn peek(&mut self) -> u8 {
+        match self.bytes.get(self.at) {
+            Some(b) if *b > b' ' => *b,
+            _ => self.peek_behind_blanks(),
+        }
+    }
+
+    #[inline(never)]
+    fn peek_behind_blanks(&mut self) -> u8 {
         loop {
             match self.bytes.get(self.at) {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.at += 1,
@@ -69,6 +77,22 @@ impl<'a> Cursor<'a> {
                 None => return 0,
             }
         }
+    }
+
+    /// The bytes from here on.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Consumes this text if it is next.
+    #[inline]
+    pub(crate) fn literal(&mut self, text: &[u8]) -> bool {
+        let is_next = self.rest().starts_with(text);
+        if is_next {
+            self.at += text.len();
+        }
+        is_next
     }
 
     /// Consumes `byte`, blanks before it allowed.
@@ -139,25 +163,39 @@ impl<'a> Cursor<'a> {
         self.since(start)
     }
 
-    /// Consumes a whole number if the next token is one of at most 18 digits.
+    /// Consumes a number of at most 18 digits without exponent: its digits as one number, and how many of them are
+    /// behind the dot.
     #[inline]
-    pub(crate) fn short_int(&mut self) -> Option<i64> {
+    pub(crate) fn short_number(&mut self) -> Option<(i64, usize)> {
         let negative = self.bytes.get(self.at) == Some(&b'-');
         let start = self.at + usize::from(negative);
-        let mut at = start;
-        let mut v = 0i64;
-        while let Some(d @ b'0'..=b'9') = self.bytes.get(at) {
+        let (mut at, mut v) = (start, 0i64);
+        let mut digit = |at: &mut usize| {
+            let Some(d @ b'0'..=b'9') = self.bytes.get(*at) else { return false };
             v = v.wrapping_mul(10).wrapping_add(i64::from(d - b'0'));
+            *at += 1;
+            true
+        };
+        while digit(&mut at) {}
+        let whole = at - start;
+        let mut fraction = 0;
+        if self.bytes.get(at) == Some(&b'.') {
+            let dot = at;
             at += 1;
+            while digit(&mut at) {}
+            fraction = at - dot - 1;
+            if fraction == 0 {
+                return None;
+            }
         }
-        let digits = at - start;
-        let ends = !matches!(self.bytes.get(at), Some(b'.' | b'e' | b'E' | b'+' | b'-' | b'a'..=b'z' | b'A'..=b'Z'));
-        // JSON has no leading zeros; the slow path reports them.
-        if digits == 0 || digits > 18 || !ends || (digits > 1 && self.bytes[start] == b'0') {
+        // JSON has no leading zeros; the slow path reports them, and reads what is longer.
+        let leading_zero = whole > 1 && self.bytes[start] == b'0';
+        let ends = !matches!(self.bytes.get(at), Some(b'.' | b'+' | b'-' | b'a'..=b'z' | b'A'..=b'Z'));
+        if whole == 0 || whole + fraction > 18 || leading_zero || !ends {
             return None;
         }
         self.at = at;
-        Some(if negative { -v } else { v })
+        Some((if negative { -v } else { v }, fraction))
     }
 
     /// Consumes `null` if it is next.
@@ -177,6 +215,9 @@ impl<'a> Cursor<'a> {
             Some(b'"') => self.string().map(drop),
             Some(b'{' | b'[') => self.skip_nested(depth),
             _ => {
+                if self.short_number().is_some() {
+                    return Ok(());
+                }
                 let start = self.at;
                 let token = self.token();
                 if is_scalar(token) {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::fault::{Fault, Kind, Result};
 use super::scan::{Cursor, RawString, is_number, not_a_value, unescape};
 use crate::column::{ColumnBuilder, ListBuilder, MapBuilder, RowBuilder};
+use crate::keys::KeyTable;
 use crate::text::{self, clip};
 
 /// How values are read.
@@ -62,8 +63,7 @@ impl Values {
             cursor.at += 1;
         } else {
             loop {
-                let key = self.key(cursor)?;
-                match row.keys.find(key.text.as_bytes(), || unescaped(key)) {
+                match Self::column_of_key(cursor, &mut row.keys)? {
                     Some(column) => {
                         if !row.keys.mark(column, object) {
                             return Err(Fault::duplicate());
@@ -95,8 +95,7 @@ impl Values {
             cursor.at += 1;
         } else {
             loop {
-                let key = self.key(cursor)?;
-                if let Some(column) = row.keys.find(key.text.as_bytes(), || unescaped(key)) {
+                if let Some(column) = Self::column_of_key(cursor, &mut row.keys)? {
                     last[column] = Some(cursor.at);
                 }
                 cursor.skip(depth + 1)?;
@@ -118,7 +117,24 @@ impl Values {
 
     /// Consumes a key and its colon; the cursor is then at the value.
     #[inline]
-    fn key<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<RawString<'a>> {
+    fn column_of_key(cursor: &mut Cursor<'_>, keys: &mut KeyTable) -> Result<Option<usize>> {
+        cursor.peek();
+        if let Some((spelled, column)) = keys.guess()
+            && spelled.begins(cursor.rest())
+        {
+            let (len, column) = (spelled.len(), *column);
+            cursor.at += len;
+            keys.guessed();
+            cursor.peek();
+            return Ok(column);
+        }
+        let key = Self::key(cursor)?;
+        Ok(keys.find(key.text.as_bytes(), || unescaped(key)))
+    }
+
+    /// [`Self::column_of_key`] for any key.
+    #[inline(never)]
+    fn key<'a>(cursor: &mut Cursor<'a>) -> Result<RawString<'a>> {
         if cursor.peek() != b'"' {
             return Err(cursor.unexpected("a key"));
         }
@@ -199,23 +215,55 @@ impl Values {
     /// A number or a word.
     #[inline]
     fn scalar(&mut self, cursor: &mut Cursor<'_>, column: &mut ColumnBuilder) -> Result<()> {
+        let start = cursor.at;
         match column {
             ColumnBuilder::Int64(b) => {
-                if let Some(v) = cursor.short_int() {
+                if let Some((v, 0)) = cursor.short_number() {
                     b.push(v);
                     return Ok(());
                 }
             }
             ColumnBuilder::Int32(b) => {
-                let start = cursor.at;
-                if let Some(v) = cursor.short_int().and_then(|v| i32::try_from(v).ok()) {
+                if let Some((v, 0)) = cursor.short_number()
+                    && let Ok(v) = i32::try_from(v)
+                {
                     b.push(v);
                     return Ok(());
                 }
-                cursor.at = start;
+            }
+            ColumnBuilder::Double(b) => {
+                // A negative zero keeps its sign only in the general parser.
+                if let Some((mantissa @ (..=-1 | 1..), fraction)) = cursor.short_number()
+                    && let Some(v) = text::float_of(mantissa, fraction)
+                {
+                    b.push(v);
+                    return Ok(());
+                }
+            }
+            ColumnBuilder::Decimal(b, p, s) => {
+                if let Some((mantissa, fraction)) = cursor.short_number()
+                    && let Some(v) = text::decimal_of(mantissa, fraction, *p, *s)
+                {
+                    b.push(v);
+                    return Ok(());
+                }
+            }
+            ColumnBuilder::Bool(b) => {
+                let v = cursor.literal(b"true");
+                if (v || cursor.literal(b"false")) && matches!(cursor.peek(), b',' | b'}' | b']') {
+                    b.push(v);
+                    return Ok(());
+                }
             }
             _ => {}
         }
+        cursor.at = start;
+        self.other_scalar(cursor, column)
+    }
+
+    /// [`Self::scalar`] for what is not short or not common.
+    #[inline(never)]
+    fn other_scalar(&mut self, cursor: &mut Cursor<'_>, column: &mut ColumnBuilder) -> Result<()> {
         let start = cursor.at;
         let token = cursor.token();
         if token.is_empty() {
@@ -305,7 +353,7 @@ impl Values {
             cursor.at += 1;
         } else {
             loop {
-                let key = self.key(cursor)?;
+                let key = Self::key(cursor)?;
                 let mut name = String::with_capacity(key.text.len());
                 unescape(key.text, &mut name)?;
                 entries.push((name, cursor.at));
@@ -358,7 +406,7 @@ fn unescaped(key: RawString<'_>) -> Option<Vec<u8>> {
 /// Appends a value given as text to a column of any scalar type.
 pub(crate) fn push_text(t: &str, column: &mut ColumnBuilder, separator: u8) -> std::result::Result<(), String> {
     fn whole<N: TryFrom<i64>>(t: &str, what: &str) -> std::result::Result<N, String> {
-        let t = t.trim();
+        let t = text::trim(t);
         let v = text::int(t).ok_or_else(|| format!("`{}` is not a whole number", clip(t)))?;
         N::try_from(v).map_err(|_| format!("{v} does not fit {what}"))
     }
@@ -370,10 +418,10 @@ pub(crate) fn push_text(t: &str, column: &mut ColumnBuilder, separator: u8) -> s
         ColumnBuilder::Int64(b) => b.push(whole(t, "BIGINT")?),
         ColumnBuilder::Months(b) => b.push(whole(t, "INTERVAL YEAR TO MONTH")?),
         ColumnBuilder::Millis(b) => b.push(whole(t, "INTERVAL DAY TO SECOND")?),
-        ColumnBuilder::Float(b) => b.push(float32(t.trim()).ok_or_else(|| not(t, "a number"))?),
-        ColumnBuilder::Double(b) => b.push(text::float(t.trim()).ok_or_else(|| not(t, "a number"))?),
-        ColumnBuilder::Decimal(b, p, s) => b.push(text::decimal(t.trim(), *p, *s)?),
-        ColumnBuilder::Bool(b) => b.push(text::boolean(t.trim()).ok_or_else(|| not(t, "true or false"))?),
+        ColumnBuilder::Float(b) => b.push(float32(text::trim(t)).ok_or_else(|| not(t, "a number"))?),
+        ColumnBuilder::Double(b) => b.push(text::float(text::trim(t)).ok_or_else(|| not(t, "a number"))?),
+        ColumnBuilder::Decimal(b, p, s) => b.push(text::decimal(text::trim(t), *p, *s)?),
+        ColumnBuilder::Bool(b) => b.push(text::boolean(text::trim(t)).ok_or_else(|| not(t, "true or false"))?),
         ColumnBuilder::Bytes(b) => b.append_value(text::base64(t).ok_or_else(|| not(t, "base64"))?),
         ColumnBuilder::Date(b) => b.push(text::date(t).ok_or_else(|| not(t, "a date such as 2024-01-31"))?),
         ColumnBuilder::Time(b) => b.push(text::time(t).ok_or_else(|| not(t, "a time such as 13:45:00"))?),
