@@ -54,7 +54,7 @@ fn the_machine_crashes_at_every_fail_point() {
         let actions = format!("{}*off->1*return(crash)", if often { 2 } else { 0 });
         let seed = i as u64;
         assert!(live(&world, seed, &fs, world.aggregate(2, 2), Some((point, &actions))).is_none(), "{point}");
-        let fs = fs.crash(Loss::All);
+        let fs = fs.crash(Loss::Random(seed));
         let outcome = live(&world, seed, &fs, world.aggregate(1, 3), None);
         assert!(finished(&outcome), "{point}: {outcome:?}");
         assert_eq!(world.folded(), world.sums(), "{point}");
@@ -85,7 +85,7 @@ fn files_fail_and_the_machine_crashes_at_file_operations_all_over_the_run() {
                     break;
                 }
                 fs = match fs.crashed() {
-                    true => fs.crash(Loss::All),
+                    true => fs.crash(Loss::Random(operation)),
                     false => {
                         let next = fs.process();
                         fs.kill();
