@@ -1,6 +1,6 @@
 //! What a job's handle and its supervisor share.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct InstanceStats {
     pub(crate) state_entries: AtomicU64,
     pub(crate) state_bytes: AtomicU64,
     pub(crate) splits: AtomicU64,
+    /// It has told those behind it not to wait for its watermark.
+    pub(crate) idle: AtomicBool,
 }
 
 impl InstanceStats {
@@ -68,6 +70,7 @@ impl InstanceStats {
             state_entries: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
             splits: AtomicU64::new(0),
+            idle: AtomicBool::new(false),
         }
     }
 
@@ -77,6 +80,7 @@ impl InstanceStats {
         self.state_entries.store(0, Relaxed);
         self.state_bytes.store(0, Relaxed);
         self.splits.store(0, Relaxed);
+        self.idle.store(false, Relaxed);
     }
 }
 
@@ -98,6 +102,11 @@ impl NodeStats {
             rows_out: AtomicU64::new(0),
             instances: (0..node.parallelism).map(|_| InstanceStats::new()).collect(),
         }
+    }
+
+    /// Whether every instance is idle.
+    pub(crate) fn idle(&self) -> bool {
+        self.instances.iter().all(|i| i.idle.load(Relaxed))
     }
 
     pub(crate) fn status(&self) -> NodeStatus {

@@ -277,7 +277,10 @@ impl Chain {
                 let stats = &self.shared.nodes[self.nodes[node].node];
                 stats.instances[self.subtask].watermark.store(w.0, Relaxed);
             }
-            Element::Idle | Element::Active => {}
+            Element::Idle | Element::Active => {
+                let stats = &self.shared.nodes[self.nodes[node].node];
+                stats.instances[self.subtask].idle.store(matches!(element, Element::Idle), Relaxed);
+            }
         }
         let routes = self.nodes[node].routes[output].len();
         for i in 1..routes {

@@ -1,9 +1,10 @@
 //! Rows flow, checkpoints complete, the job ends.
 
-use dflow_common::Epoch;
 use dflow_common::metrics::{self, Metrics};
+use dflow_common::{Classified, Epoch};
 use dflow_runtime::checkpoint::MemoryStore;
 use dflow_runtime::config::ChannelLimits;
+use dflow_runtime::error::CHECKPOINT_FAILED;
 use dflow_runtime::job::{Job, JobEnd, JobEvent, JobState};
 
 use crate::kit::{MS, World, config, ended, feed, process, start, within};
@@ -58,7 +59,8 @@ fn an_idle_job_takes_no_checkpoint_and_a_request_takes_one() {
         assert_eq!(epoch, Epoch(2));
         job.cancel();
         assert!(matches!(ended(&env, &job).await.end, JobEnd::Cancelled));
-        assert!(job.checkpoint().await.is_err(), "the job is over");
+        let error = job.checkpoint().await.unwrap_err();
+        assert_eq!(error.code(), CHECKPOINT_FAILED.code, "the job is over");
     });
 }
 

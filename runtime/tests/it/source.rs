@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use dflow_common::metrics::{self, Metrics};
 use dflow_common::{ChangeBatch, Env};
 use dflow_connector_api::{
     Boundedness, Enumerator, EnumeratorEvent, OutputSchema, Reader, ReaderContext, ReaderEvent, Source, SourceContext,
     SplitAssignment, SplitId,
 };
 use dflow_runtime::Result;
+use dflow_runtime::checkpoint::MemoryStore;
 use dflow_runtime::failpoint as at;
 use dflow_runtime::graph::{Exchange, JobGraph, NodeKind};
-use dflow_runtime::job::JobEnd;
+use dflow_runtime::job::{Job, JobEnd};
 use dflow_runtime::operator::{Operator, OperatorContext, OperatorFactory, Output, SplitEvent, Watermark};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -322,6 +324,32 @@ fn watermarks_follow_the_slowest_split_and_an_idle_reader_does_not_hold_them_bac
     assert_eq!(log[log.len() - 2..], ["watermark MAX", "end"]);
     let watermarks: Vec<_> = log.iter().filter(|l| l.starts_with("watermark")).collect();
     assert_eq!(watermarks, ["watermark 20", "watermark 30", "watermark 40", "watermark MAX"], "only when it grew");
+}
+
+#[test]
+fn a_source_whose_splits_have_all_ended_is_idle_and_active_again_with_the_next() {
+    let world = World::new();
+    let (assigner, behind) = (Log::default(), Log::default());
+    let metrics = Metrics::new();
+    process(1, async |env| {
+        world.feed("a", &[(1, 10)]);
+        let mut config = config();
+        config.watermark_interval = MS(10);
+        let graph = timed(&world, 1, &assigner, &behind);
+        let store = MemoryStore::new(Arc::clone(&world.backend));
+        let job = Job { graph, config, env: env.clone(), metrics: metrics.clone(), store }.start().unwrap();
+        let idle = metrics.gauge(&metrics::SOURCE_IDLE, &["job", "t"]);
+        env.clock.sleep(MS(1_100)).await;
+        assert_eq!(idle.get(), 0.0);
+        world.broker.finish("a");
+        env.clock.sleep(MS(1_100)).await;
+        assert_eq!(idle.get(), 1.0);
+        world.feed("b", &[(1, 20)]);
+        env.clock.sleep(MS(1_100)).await;
+        assert_eq!(idle.get(), 0.0);
+        job.cancel();
+        job.wait().await;
+    });
 }
 
 #[test]
