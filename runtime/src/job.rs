@@ -1,13 +1,17 @@
 //! A running job: how it is started, watched and ended.
 //!
 //! # Example
-//! ```ignore
-//! let job = Job { graph, config, env, metrics, store: MemoryStore::alone() };
+//! ```no_run
+//! # use dflow_runtime::job::{Job, JobEnd};
+//! # async fn example(job: Job) -> dflow_runtime::Result<()> {
 //! let handle = job.start()?;
-//! let mut events = handle.events();
 //! handle.checkpoint().await?;
 //! handle.stop();                       // final checkpoint, commit, end
-//! match handle.wait().await.end { … }
+//! if let JobEnd::Failed(error) = handle.wait().await.end {
+//!     eprintln!("{error}");
+//! }
+//! # Ok(())
+//! # }
 //! ```
 //! # Life
 //! ```text

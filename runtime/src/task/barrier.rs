@@ -40,8 +40,7 @@ impl Task {
     async fn checkpoint(&mut self, epoch: Epoch) -> Result<(), Exit> {
         self.chain.flush()?;
         self.send_outbox().await?;
-        self.state.dirty = false;
-        self.state.rows = 0;
+        self.flushed();
         let env = self.context.env.clone();
         let live = self.context.epochs.live.load(Ordering::Acquire) == epoch.0;
         let mut ack = TaskAck::default();

@@ -8,6 +8,9 @@
 //! # The loop
 //! Takes one event, runs it through the chain, sends on what came out. When no event is ready, or the emission bounds
 //! are reached, operators and sinks are flushed. Between two events nothing is in flight inside the task.
+//! A task that keeps up with its input finds it empty after every batch; so that it does not flush as often, two flushes
+//! of that kind are [`FLUSH_PAUSE`] apart. Under light load the pause has long passed when a row comes, and the row is
+//! flushed at once.
 //!
 //! # At a barrier
 //! An input that has delivered barrier *n* is not polled until all have. Then: flush, freeze the operators' state and
@@ -54,6 +57,8 @@ use source::{ReaderCommand, SourceInput};
 
 /// Events after which a task lets others run even if it never has to wait.
 const EVENTS_PER_YIELD: u32 = 32;
+/// Quiet time after a flush before an empty inbox causes the next one.
+const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 /// Events after which counters are published.
 const EVENTS_PER_PUBLISH: u32 = 16;
 /// How long a writer may take to close when the job is over.
@@ -163,6 +168,10 @@ pub(crate) struct LoopState {
     next_split: u32,
     next_tick: Duration,
     sleep: Option<BoxFuture<'static, ()>>,
+    /// An empty inbox causes no flush before this time…
+    hold_until: Duration,
+    /// …and this future waits for it.
+    hold: Option<BoxFuture<'static, ()>>,
     channels_first: bool,
     waited: Duration,
     events: u32,
@@ -311,7 +320,10 @@ impl Task {
                 }
             }
             if s.dirty {
-                return Poll::Ready(Wake::Empty);
+                let left = s.hold_until.saturating_sub(now);
+                if left.is_zero() || s.hold.get_or_insert_with(|| clock.sleep(left)).as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Wake::Empty);
+                }
             }
             if ticking {
                 let sleep = s.sleep.get_or_insert_with(|| clock.sleep(s.next_tick.saturating_sub(now)));
@@ -470,10 +482,18 @@ impl Task {
         s.dirty && (s.rows >= self.emission.rows_max || now.saturating_sub(s.dirty_since) >= self.emission.latency_max)
     }
 
+    /// Nothing waits for a flush any more.
+    fn flushed(&mut self) {
+        let s = &mut self.state;
+        s.dirty = false;
+        s.rows = 0;
+        s.hold = None;
+        s.hold_until = self.context.env.clock.monotonic() + FLUSH_PAUSE;
+    }
+
     /// Flushes operators, then sinks.
     async fn flush(&mut self) -> Result<(), Exit> {
-        self.state.dirty = false;
-        self.state.rows = 0;
+        self.flushed();
         if self.chain.pending() {
             self.chain.flush()?;
             self.send_outbox().await?;

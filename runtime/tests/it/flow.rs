@@ -107,3 +107,51 @@ fn metrics_are_counted_per_operator() {
     assert_eq!(metrics.gauge(&metrics::STATE_ENTRIES, &["job", "sum"]).get(), 2.0);
     assert_eq!(metrics.counter(&metrics::SINK_COMMITS, &["job", "sink", "ok"]).get(), 1.0);
 }
+
+#[test]
+fn a_row_is_emitted_at_once_under_light_load_and_gathered_under_heavy_load() {
+    let world = World::new();
+    process(6, async |env| {
+        let mut config = config();
+        config.checkpoint.interval = None;
+        let job = start(&world, &env, world.aggregate(1, 1), config);
+        let emitted = || job.status().nodes[1].rows_out;
+        env.clock.sleep(MS(100)).await;
+        world.feed("a", &[(1, 1)]);
+        env.clock.sleep(MS(1)).await;
+        assert_eq!(emitted(), 1, "a row that comes alone does not wait");
+        // One row per millisecond, and flushes are 2 ms apart: every second one emits an update of two rows.
+        env.clock.sleep(MS(100)).await;
+        for i in 0..1_000 {
+            world.feed("a", &[(1, i)]);
+            env.clock.sleep(MS(1)).await;
+        }
+        env.clock.sleep(MS(5)).await;
+        let changes = emitted() - 1;
+        assert!((600..=1_100).contains(&changes), "{changes} changes for 1000 rows");
+        job.cancel();
+        job.wait().await;
+    });
+}
+
+#[test]
+fn rows_and_latency_bound_what_a_busy_task_holds_back() {
+    for (rows_max, latency_max, expected) in
+        [(100, MS(10_000), 20), (usize::MAX, MS(10_000), 1), (usize::MAX, MS(0), 40)]
+    {
+        let world = World::new();
+        for i in 0..500 {
+            world.feed("a", &(0..4).map(|j| (1, i * 4 + j)).collect::<Vec<_>>());
+        }
+        world.broker.close();
+        let rows_out = process(7, async |env| {
+            let mut config = config();
+            config.emission.rows_max = rows_max;
+            config.emission.latency_max = latency_max;
+            let job = start(&world, &env, world.aggregate(1, 1), config);
+            ended(&env, &job).await.status.nodes[1].rows_out
+        });
+        assert!(rows_out >= expected, "{rows_max} rows, {latency_max:?}: {rows_out}");
+        assert_eq!(world.folded(), world.sums());
+    }
+}

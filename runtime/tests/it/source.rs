@@ -353,6 +353,40 @@ fn a_source_whose_splits_have_all_ended_is_idle_and_active_again_with_the_next()
 }
 
 #[test]
+fn two_ways_around_to_the_same_operator_bring_every_row_twice_and_time_once() {
+    // source ─F─> join, source ─Hash─> pass ─F─> join: the two tasks must not wait for each other.
+    for rows_max in [1, 1 << 15] {
+        let world = World::new();
+        let log = Log::default();
+        for i in 0..200 {
+            world.feed(["a", "b", "c"][i as usize % 3], &[(i, i)]);
+        }
+        world.broker.close();
+        process(1, async |env| {
+            let mut g = JobGraph::default();
+            let recorder = |log: &Log| NodeKind::Operator(Arc::new(Recorder { log: Arc::clone(log), assigns: false }));
+            let source = g.node(node("source", 2, world.source()));
+            let pass = g.node(node("pass", 2, recorder(&Log::default())));
+            let join = g.node(node("join", 2, recorder(&log)));
+            let sink = g.node(node("sink", 2, world.sink()));
+            g.edge(source, join, 0, Exchange::Forward);
+            g.edge(source, pass, 0, Exchange::Hash(vec![0]));
+            g.edge(pass, join, 1, Exchange::Forward);
+            g.edge(join, sink, 0, Exchange::Forward);
+            let mut config = config();
+            config.channel.rows_max = rows_max;
+            let job = start(&world, &env, g, config);
+            assert!(matches!(ended(&env, &job).await.end, JobEnd::Finished));
+        });
+        let twice: Vec<_> = world.rows().into_iter().flat_map(|r| [r, r]).collect();
+        assert_eq!(world.shown(), twice);
+        let log = log.lock().unwrap();
+        assert_eq!(log.iter().filter(|l| *l == "watermark MAX").count(), 2, "once per instance");
+        assert_eq!(log.iter().filter(|l| *l == "end").count(), 2);
+    }
+}
+
+#[test]
 fn a_revoked_split_is_given_up_and_the_job_goes_on() {
     let world = World::new();
     process(1, async |env| {
