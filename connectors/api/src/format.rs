@@ -102,7 +102,7 @@ pub struct BadRecord {
     pub line: u64,
     /// The field it failed on, when known.
     pub field: Option<String>,
-    /// What is wrong, one line, without the record's content.
+    /// What is wrong, one line; of the record's content at most the beginning of the value that does not fit.
     pub message: String,
 }
 

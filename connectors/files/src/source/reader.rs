@@ -41,6 +41,8 @@ pub(super) struct FileReader {
     /// The current split is given up.
     stop_current: bool,
     running: Option<TaskHandle<Stepped>>,
+    /// Home of the bin between two splits, so that one reader writes one dead-letter file.
+    bin: Option<Bin>,
     no_more: bool,
     splits: Gauge,
 }
@@ -58,6 +60,7 @@ impl FileReader {
             given_up: VecDeque::new(),
             stop_current: false,
             running: None,
+            bin: None,
             no_more: false,
         }
     }
@@ -81,7 +84,9 @@ impl FileReader {
             let running = match &mut self.running {
                 Some(running) => running,
                 None => {
-                    let begin = begin(&self.config, &self.env, &self.context, current)?;
+                    let new = || Bin::new(&self.config.table, self.config.policy.clone(), &self.context);
+                    let bin = self.bin.take().unwrap_or_else(new);
+                    let begin = begin(&self.config, &self.env, bin, current)?;
                     self.running.insert(begin)
                 }
             };
@@ -98,6 +103,7 @@ impl FileReader {
                     }
                 }
                 _ => {
+                    self.bin = work.map(|work| work.bin);
                     self.current = None;
                     self.stop_current = false;
                     self.splits.dec();
@@ -109,15 +115,9 @@ impl FileReader {
 }
 
 /// Opens a split and takes the first step.
-fn begin(
-    config: &Arc<Config>,
-    env: &Env,
-    context: &ReaderContext,
-    assignment: &SplitAssignment,
-) -> Result<TaskHandle<Stepped>> {
+fn begin(config: &Arc<Config>, env: &Env, bin: Bin, assignment: &SplitAssignment) -> Result<TaskHandle<Stepped>> {
     let split: FileSplit = parse(&assignment.split)?;
     let position: Option<Position> = assignment.position.as_ref().map(parse).transpose()?;
-    let bin = Bin::new(&config.table, config.policy.clone(), context);
     let (config, fs) = (config.clone(), env.fs.clone());
     Ok(env.spawner.blocking(move || match SplitReader::open(&config, fs.as_ref(), split, position) {
         Ok(reader) => step(&config, fs.as_ref(), Work { reader, bin }),

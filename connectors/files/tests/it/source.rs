@@ -183,12 +183,12 @@ async fn bad_records_are_skipped_and_counted_when_asked() {
 #[tokio::test]
 async fn dead_letters_keep_the_record_and_its_place() {
     let t = Table::json(&[("dflow.on-error", "dead-letter"), ("dflow.dead-letter.path", "dead")]);
-    t.put("in/a.json", "{\"id\":1}\n{\"id\":\"x\"}\n{\"id\":2}\nbroken \u{e9}\n");
+    t.put("in/a.json", "{\"id\":1}\n{\"id\":\"x\"}\n{\"id\":2}\n").put("in/b.json", "broken \u{e9}\n");
     assert_eq!(t.read().await.unwrap(), ["+I 1|∅", "+I 2|∅"]);
     assert_eq!((t.metrics.total(&BAD_RECORDS), t.metrics.total(&DEAD_LETTERS)), (2.0, 2.0));
     let dead = t.dir.path().join("dead");
     let files = tree(&dead);
-    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!(files.len(), 1, "one file for one reader: {files:?}");
     let text = std::fs::read_to_string(dead.join(&files[0])).unwrap();
     let letters: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(letters.len(), 2);
@@ -196,6 +196,24 @@ async fn dead_letters_keep_the_record_and_its_place() {
     assert_eq!((letters[0]["line"].as_u64(), letters[0]["offset"].as_u64()), (Some(2), Some(9)));
     assert_eq!(letters[0]["record"], "{\"id\":\"x\"}");
     assert_eq!(letters[1]["record"], "broken é");
-    assert_eq!(letters[1]["file"], t.path("in/a.json").to_string_lossy().as_ref());
+    assert_eq!(letters[1]["file"], t.path("in/b.json").to_string_lossy().as_ref());
     assert!(letters[1]["error"].as_str().unwrap().contains("expected an object"), "{text}");
+}
+
+#[tokio::test]
+async fn files_that_other_programs_packed_are_read() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/*");
+    let t = Table::new(
+        &[("ts", TypeKind::Timestamp(3).into()), ("sensor", string()), ("celsius", TypeKind::Decimal(4, 1).into())],
+        &[("format", "csv"), ("csv.header", "true"), ("path", data)],
+    )
+    .metadata("file", "file.name", string());
+    assert_eq!(
+        t.read().await.unwrap(),
+        [
+            "+I 2024-01-02T03:04:05|north, roof|-3.5|readings.csv",
+            "+I 2024-01-02T03:04:06.500|south|∅|readings.csv",
+            "+I 2024-01-02T03:04:07|\"east\"|21.0|readings.csv.gz",
+        ]
+    );
 }

@@ -143,3 +143,22 @@ fn row_groups_end_at_the_block_size() {
     assert!(meta.num_row_groups() > 3, "{}", meta.num_row_groups());
     assert_eq!(read_all(&table(&[("a", string())], &[]), out, 0).len(), 4000);
 }
+
+#[test]
+fn decimals_of_every_width_survive_and_may_widen() {
+    for (precision, scale, value) in [
+        (5, 2, "-123.45"),
+        (9, 2, "1234567.89"),
+        (18, 3, "123456789012345.678"),
+        (38, 0, "99999999999999999999999999999999999999"),
+    ] {
+        let request = table(&[("d", TypeKind::Decimal(precision, scale).into())], &[]);
+        let text = format!("{{\"d\":{value}}}");
+        let file = encode("parquet", &request, &batch(&request, &text));
+        assert_eq!(read_all(&request, file.clone(), 0), [text.as_str()], "DECIMAL({precision}, {scale})");
+        if precision < 38 {
+            let wider = table(&[("d", TypeKind::Decimal(precision + 2, scale + 1).into())], &[]);
+            assert_eq!(read_all(&wider, file, 0), [format!("{{\"d\":{value}0}}")]);
+        }
+    }
+}
