@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dflow_common::env::sim;
+use dflow_common::env::{Rng, SeededRng, sim};
 use dflow_common::{Class, Classified};
 use dflow_runtime::failpoint as at;
 use dflow_runtime::graph::JobGraph;
@@ -177,4 +177,60 @@ fn the_same_seed_gives_the_same_trace() {
         // Nothing in this scenario draws a random number, so the seed does not even matter.
         assert_eq!(first, trace(seed));
     }
+}
+
+/// Seeds of a run: `DFLOW_TEST_LEVEL=full` takes more of them.
+fn seeds() -> std::ops::Range<u64> {
+    let full = std::env::var("DFLOW_TEST_LEVEL").is_ok_and(|l| l == "full");
+    0..if full { 1_000 } else { 60 }
+}
+
+#[test]
+fn random_lives_end_exact() {
+    let (mut crashes, mut lives) = (0, 0);
+    for seed in seeds() {
+        let rng = SeededRng::new(seed);
+        let pick = |n: usize| rng.below(n as u64) as usize;
+        let world = World::new();
+        let mut story = Vec::new();
+        for life in 0.. {
+            let (readers, sums, rows_max) = (1 + pick(3), 1 + pick(4), [1, 7, 1 << 15][pick(3)]);
+            let action = ["crash", "crash", "error", "pause"][pick(4)];
+            let (point, times) = (at::ALL[pick(at::ALL.len())], 1 + pick(4));
+            let actions = format!("{}*off->{times}*return({action})", pick(6));
+            story.push(format!("{readers}->{sums} rows {rows_max}, {point}: {actions}"));
+            let done = process(seed, async |env| {
+                let crash = crashed(&env);
+                if life < 6 {
+                    env.set_fail_point(point, &actions);
+                }
+                feed(&world, &env, CHUNKS);
+                let mut config = config();
+                config.channel.rows_max = rows_max;
+                config.checkpoint.timeout = MS(60);
+                config.checkpoint.tolerable_failures = 5;
+                let job = start(&world, &env, world.aggregate(readers, sums), config);
+                let run = async {
+                    tokio::select! {
+                        biased;
+                        () = crash.notified() => None,
+                        outcome = job.wait() => Some(outcome.end),
+                    }
+                };
+                within(&env, SEC(120), &format!("seed {seed}: {story:#?}"), run).await
+            });
+            lives += 1;
+            match done {
+                None => crashes += 1,
+                Some(JobEnd::Finished) => break,
+                // Restarts can be used up by a point that fails every time; the next life goes on.
+                Some(JobEnd::Failed(error)) => {
+                    assert_eq!(error.class().exit_code() / 10, 2, "seed {seed}: {error} {story:#?}")
+                }
+                Some(end) => panic!("seed {seed}: {end:?} {story:#?}"),
+            }
+        }
+        assert_eq!(world.folded(), world.sums(), "seed {seed}: {story:#?}");
+    }
+    assert!(crashes as u64 * 3 > seeds().end, "{crashes} crashes in {lives} lives");
 }
