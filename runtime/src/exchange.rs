@@ -25,7 +25,8 @@ use crate::operator::Element;
 pub(crate) struct Outgoing {
     exchange: Exchange,
     receivers: Vec<Sender>,
-    max_parallelism: KeyGroup,
+    /// The receiver of each key group: a look-up per row is cheaper than a division.
+    owners: Vec<u16>,
     next: usize,
 }
 
@@ -34,7 +35,8 @@ impl Outgoing {
     /// do not all begin with the same receiver.
     pub(crate) fn new(exchange: Exchange, receivers: Vec<Sender>, max_parallelism: KeyGroup, subtask: usize) -> Self {
         let next = subtask % receivers.len().max(1);
-        Self { exchange, receivers, max_parallelism, next }
+        let owners = owners(max_parallelism, receivers.len());
+        Self { exchange, receivers, owners, next }
     }
 
     /// Sends a batch or a signal.
@@ -51,7 +53,7 @@ impl Outgoing {
         }
         match &self.exchange {
             Exchange::Hash(columns) => {
-                for (receiver, part) in partition(&batch, columns, self.max_parallelism, self.receivers.len())? {
+                for (receiver, part) in partition(&batch, columns, &self.owners, self.receivers.len())? {
                     let message = Message::Element(Element::Batch(part));
                     if self.receivers[receiver].send(message).await.is_err() {
                         return Ok(Err(Closed));
@@ -76,21 +78,28 @@ impl Outgoing {
     }
 }
 
+/// The receiver of each key group.
+fn owners(max_parallelism: KeyGroup, receivers: usize) -> Vec<u16> {
+    (0..max_parallelism).map(|group| keys::owner(max_parallelism, receivers, group) as u16).collect()
+}
+
 /// The rows of each receiver that gets any, by receiver.
 fn partition(
     batch: &ChangeBatch,
     columns: &[usize],
-    max_parallelism: KeyGroup,
+    owners: &[u16],
     receivers: usize,
 ) -> Result<Vec<(usize, ChangeBatch)>> {
     if columns.is_empty() {
-        return Ok(vec![(keys::owner(max_parallelism, receivers, 0), batch.clone())]);
+        return Ok(vec![(usize::from(owners[0]), batch.clone())]);
     }
     let columns: Vec<_> = columns.iter().map(|c| batch.column(*c).clone()).collect();
-    let groups = keys::key_groups(&columns, max_parallelism);
-    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); receivers];
+    let groups = keys::key_groups(&columns, owners.len() as KeyGroup);
+    // An even spread and a little more, so that few of them grow.
+    let room = batch.num_rows() / receivers + batch.num_rows() / 8 + 8;
+    let mut rows: Vec<Vec<u32>> = (0..receivers).map(|_| Vec::with_capacity(room)).collect();
     for (row, group) in groups.iter().enumerate() {
-        rows[keys::owner(max_parallelism, receivers, *group)].push(row as u32);
+        rows[usize::from(owners[usize::from(*group)])].push(row as u32);
     }
     if let Some(all) = rows.iter().position(|r| r.len() == batch.num_rows()) {
         return Ok(vec![(all, batch.clone())]);
@@ -122,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_row_goes_to_the_owner_of_its_key_group_in_order() {
-        let parts = partition(&batch(0..1000), &[0], 256, 3).unwrap();
+        let parts = partition(&batch(0..1000), &[0], &owners(256, 3), 3).unwrap();
         let mut seen = 0;
         for (receiver, part) in &parts {
             let groups = keys::key_groups(&[part.column(0).clone()], 256);
@@ -136,9 +145,9 @@ mod tests {
     #[test]
     fn a_batch_of_one_key_is_not_copied_and_no_columns_mean_key_group_zero() {
         let b = batch([5, 5, 5]);
-        let parts = partition(&b, &[0], 256, 4).unwrap();
+        let parts = partition(&b, &[0], &owners(256, 4), 4).unwrap();
         assert_eq!(parts.len(), 1);
         assert!(Arc::ptr_eq(parts[0].1.column(0), b.column(0)));
-        assert_eq!(partition(&batch(0..10), &[], 256, 4).unwrap()[0].0, 0);
+        assert_eq!(partition(&batch(0..10), &[], &owners(256, 4), 4).unwrap()[0].0, 0);
     }
 }
