@@ -158,11 +158,7 @@ impl Declaration {
 
     /// The function in a session.
     pub(crate) fn udf(self, session: &Session) -> Arc<ScalarUDF> {
-        let signature = if self.volatility == Volatility::Volatile && (self.coerce)(&[]).is_ok_and(|a| a.is_empty()) {
-            Signature::nullary(self.volatility)
-        } else {
-            Signature::user_defined(self.volatility)
-        };
+        let signature = Signature::user_defined(self.volatility);
         Arc::new(ScalarUDF::from(Function { declaration: self, session: session.clone(), signature }))
     }
 }

@@ -111,7 +111,7 @@ pub(crate) fn like_pattern(pattern: &str, escape: Option<char>) -> Option<String
 
 /// Flink's functions over text, patterns and times in a session, under their lower-case names.
 pub fn scalar_functions(session: &Session) -> Vec<Arc<ScalarUDF>> {
-    let all = [text::FUNCTIONS, regex::FUNCTIONS, datetime::FUNCTIONS, math::FUNCTIONS];
+    let all = [text::FUNCTIONS, regex::FUNCTIONS, datetime::FUNCTIONS, datetime::ADD_FUNCTIONS, math::FUNCTIONS];
     all.into_iter().flatten().map(|declaration| declaration.udf(session)).collect()
 }
 

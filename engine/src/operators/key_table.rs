@@ -473,7 +473,7 @@ mod tests {
     fn numbers_share_slots_null_is_a_key_and_slots_are_reused() {
         let mut t = KeyTable::new(vec![DataType::Int64]).unwrap();
         let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(7), Some(0), None]));
-        let slots = intern(&mut t, &[column.clone()]);
+        let slots = intern(&mut t, std::slice::from_ref(&column));
         assert_eq!(slots, [0, 1, 0, 2, 1]);
         assert_eq!(&t.columns(&slots).unwrap()[0], &column);
         t.remove(&[1, 0]);
@@ -495,7 +495,7 @@ mod tests {
             Some("a long key of 25 bytes.."),
         ]));
         let mut t = KeyTable::new(vec![DataType::Utf8View]).unwrap();
-        let slots = intern(&mut t, &[text.clone()]);
+        let slots = intern(&mut t, std::slice::from_ref(&text));
         assert_eq!(slots, [0, 1, 2, 0, 3]);
         assert_eq!(&t.columns(&slots).unwrap()[0], &text);
 

@@ -6,13 +6,16 @@ use super::*;
 use crate::functions::error::{CAST_FAILED, EXPRESSION_FAILED, diagnose};
 
 /// Runs the cast function over a column; the result as text.
-fn run(column: ArrayRef, ty: TypeKind, is_try: bool, zone: &str) -> std::result::Result<Vec<String>, Diagnostic> {
+fn run(column: ArrayRef, ty: TypeKind, is_try: bool, zone: &str) -> std::result::Result<Vec<String>, Box<Diagnostic>> {
     let zone = Zone::parse(zone).unwrap();
     let f = function(&ty.into(), is_try, zone);
     let field: FieldRef = Arc::new(Field::new("c", column.data_type().clone(), true));
     let constants = [None];
     let result = f
-        .return_field_from_args(ReturnFieldArgs { arg_fields: &[field.clone()], scalar_arguments: &constants })
+        .return_field_from_args(ReturnFieldArgs {
+            arg_fields: std::slice::from_ref(&field),
+            scalar_arguments: &constants,
+        })
         .and_then(|return_field| {
             f.invoke_with_args(ScalarFunctionArgs {
                 number_rows: column.len(),
@@ -23,7 +26,7 @@ fn run(column: ArrayRef, ty: TypeKind, is_try: bool, zone: &str) -> std::result:
             })
         })
         .and_then(|v| v.into_array(0))
-        .map_err(|e| diagnose(&e))?;
+        .map_err(|e| Box::new(diagnose(&e)))?;
     let rules = Rules { is_try: false, zone, precision: None };
     let text = print::text(&result, &rules).unwrap();
     Ok(text.as_string_view().iter().map(|v| v.unwrap_or("NULL").to_owned()).collect())

@@ -85,7 +85,7 @@ fn nothing(t: &[DataType]) -> Result<Vec<DataType>> {
 }
 
 /// A date, time or timestamp stays what it is.
-fn as_time(ty: &DataType) -> Result<DataType> {
+pub(super) fn as_time(ty: &DataType) -> Result<DataType> {
     match ty {
         DataType::Date32 | DataType::Timestamp(..) | DataType::Time32(TimeUnit::Millisecond) => Ok(ty.clone()),
         DataType::Null => Ok(DataType::Timestamp(TimeUnit::Millisecond, None)),
@@ -139,10 +139,10 @@ fn coerce_from_unixtime(t: &[DataType]) -> Result<Vec<DataType>> {
 
 /// The compiled pattern of a text argument; recompiled only when it changes from row to row.
 #[derive(Default)]
-struct Patterns(Option<(String, Pattern)>);
+pub(super) struct Patterns(Option<(String, Pattern)>);
 
 impl Patterns {
-    fn get(&mut self, text: &str) -> Result<&Pattern> {
+    pub(super) fn get(&mut self, text: &str) -> Result<&Pattern> {
         if self.0.as_ref().is_none_or(|(t, _)| t != text) {
             let pattern = Pattern::new(text).map_err(EvalError::other)?;
             self.0 = Some((text.to_owned(), pattern));

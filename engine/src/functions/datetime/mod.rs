@@ -3,6 +3,7 @@
 //! A [`Wall`] is a day and a time of day. `TIMESTAMP` columns hold it directly, `TIMESTAMP_LTZ` columns hold an instant
 //! that the session's [`Zone`] turns into one.
 
+mod add;
 mod functions;
 mod parse;
 mod pattern;
@@ -17,6 +18,7 @@ use arrow::datatypes::{
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use datafusion::common::{Result, exec_err};
 
+pub(super) use add::FUNCTIONS as ADD_FUNCTIONS;
 pub(super) use functions::FUNCTIONS;
 pub(crate) use parse::parse_time;
 pub use parse::parse_timestamp;
@@ -45,6 +47,13 @@ impl Wall {
     /// Milliseconds since 1970-01-01T00:00; the fraction below is cut.
     pub fn millis(self) -> i64 {
         i64::from(self.day) * 86_400_000 + self.nanos / 1_000_000
+    }
+
+    /// So much later.
+    fn plus_nanos(self, nanos: i128) -> Option<Wall> {
+        let all = i128::from(self.day) * i128::from(NANOS_PER_DAY) + i128::from(self.nanos) + nanos;
+        let per_day = i128::from(NANOS_PER_DAY);
+        Some(Wall { day: i32::try_from(all.div_euclid(per_day)).ok()?, nanos: all.rem_euclid(per_day) as i64 })
     }
 
     /// The calendar date; `None` outside the years chrono knows.

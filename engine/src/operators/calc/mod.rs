@@ -13,12 +13,13 @@
 //!
 //! # Semantics that DataFusion leaves to us
 //! * `WHERE b <> 0 AND a / b > 1` must not fail on `b = 0`: conjuncts that can fail run after those that cannot, and
-//!   only on the rows that passed everything before them.
+//!   only on the rows that passed everything before them. The same holds for AND and OR anywhere else.
 //! * A subexpression used twice is evaluated once, unless it is volatile, or can fail where a row might never reach it.
 //!
 //! # State
 //! None. Emission is immediate.
 
+mod guard;
 mod program;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, CastExpr, Col
 use dflow_common::{ChangeBatch, Span};
 use dflow_runtime::{Error, Result};
 
+use super::guard::{Guarded, guard};
 use super::{CalcExpr, CalcSpec};
 use crate::functions;
 use crate::operators::error;
@@ -63,6 +64,9 @@ impl Program {
         conjuncts.sort_by_key(|c| can_fail(&c.expr, &spec.input));
         let fallible: Vec<bool> = conjuncts.iter().map(|c| can_fail(&c.expr, &spec.input)).collect();
         let mut projection = spec.projection.clone();
+        for e in conjuncts.iter_mut().chain(&mut projection) {
+            e.expr = guard(&e.expr, &spec.input).map_err(broken)?;
+        }
 
         let mut early = Vec::new();
         if !conjuncts.is_empty() {
@@ -242,7 +246,7 @@ fn split_conjunction(e: &CalcExpr, into: &mut Vec<CalcExpr>) {
 }
 
 /// Whether evaluating it over columns of `schema` may fail on some row.
-fn can_fail(e: &Expr, schema: &Schema) -> bool {
+pub(super) fn can_fail(e: &Expr, schema: &Schema) -> bool {
     let here = if let Some(b) = e.downcast_ref::<BinaryExpr>() {
         matches!(b.op(), BinaryOp::Divide | BinaryOp::Modulo)
     } else if let Some(f) = e.downcast_ref::<ScalarFunctionExpr>() {
@@ -371,7 +375,7 @@ fn count(
 
 /// Children from this index on are evaluated for some rows only.
 fn conditional_from(e: &Expr) -> usize {
-    if e.downcast_ref::<CaseExpr>().is_some() {
+    if e.downcast_ref::<CaseExpr>().is_some() || e.downcast_ref::<Guarded>().is_some() {
         return 1;
     }
     if let Some(b) = e.downcast_ref::<BinaryExpr>() {

@@ -166,6 +166,21 @@ fn a_condition_that_can_fail_sees_only_rows_that_passed_the_others() {
 }
 
 #[test]
+fn the_right_side_of_and_and_or_is_evaluated_only_where_the_left_leaves_it_open() {
+    let large = op(op(col(0), Op::Divide, col(1)), Op::Gt, lit(1i32));
+    let zero = op(col(1), Op::Eq, lit(0i32));
+    let some = op(col(1), Op::NotEq, lit(0i32));
+    let rows = ["+ 4 2 x", "+ 4 0 y", "+ 4 4 z", "+ NULL 1 n"];
+    let filter = spec(Some(op(zero.clone(), Op::Or, large.clone())), vec![col(2)]);
+    assert_eq!(run(&filter, &rows), ["+I x", "+I y"]);
+    let both = spec(None, vec![op(zero, Op::Or, large.clone()), op(some, Op::And, large)]);
+    assert_eq!(run(&both, &rows), ["+I true true", "+I true false", "+I false false", "+I NULL NULL"]);
+    // A NULL on the left leaves the row open.
+    let unknown = op(op(col(0), Op::Gt, lit(0i32)), Op::Or, op(op(col(0), Op::Divide, col(1)), Op::Gt, lit(1i32)));
+    assert_eq!(failure(&spec(None, vec![unknown]), &input(), &["+ -1 0 x"]).code(), DIVISION_BY_ZERO.code);
+}
+
+#[test]
 fn a_branch_that_no_row_takes_is_not_evaluated_early() {
     let quotient = op(col(0), Op::Divide, col(1));
     let case = |e: Expr| -> Expr {

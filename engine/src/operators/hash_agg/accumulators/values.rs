@@ -32,7 +32,7 @@ struct Entry {
 #[derive(Clone)]
 enum Multiset<V> {
     Small(Vec<(V, Entry)>),
-    Large(Box<BTreeMap<V, Entry>>),
+    Large(BTreeMap<V, Entry>),
 }
 
 impl<V> Default for Multiset<V> {
@@ -63,7 +63,7 @@ impl<V: Value> Multiset<V> {
                 Err(i) => {
                     pairs.insert(i, (V::own(key), Entry { count: 1, stored: false, dirty: true }));
                     if pairs.len() > SMALL_MAX {
-                        *self = Multiset::Large(Box::new(std::mem::take(pairs).into_iter().collect()));
+                        *self = Multiset::Large(std::mem::take(pairs).into_iter().collect());
                     }
                     Added::New
                 }
@@ -129,7 +129,7 @@ impl<V: Value> Multiset<V> {
                 Err(i) => {
                     pairs.insert(i, (value, entry));
                     if pairs.len() > SMALL_MAX {
-                        *self = Multiset::Large(Box::new(std::mem::take(pairs).into_iter().collect()));
+                        *self = Multiset::Large(std::mem::take(pairs).into_iter().collect());
                     }
                     true
                 }
