@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dflow_common::env::{FsFile, TaskHandle};
-use dflow_common::metrics::{Gauge, SINK_PENDING_BYTES};
+use dflow_common::metrics::{BYTES_OUT, CounterHandle, Gauge, SINK_PENDING_BYTES};
 use dflow_common::{ChangeBatch, Env, Epoch, RowKind};
 use dflow_connector_api::format::Encoder;
 use dflow_connector_api::{Committable, Error, Result, Writer, WriterContext};
@@ -48,6 +48,7 @@ struct Files {
     finished: Vec<Finished>,
     /// Directories with names that are not durable yet.
     dirs: BTreeSet<PathBuf>,
+    bytes: CounterHandle,
     pending: Gauge,
     /// What of `pending` is this writer's and not prepared yet.
     reported: u64,
@@ -78,6 +79,7 @@ impl FileWriter {
             finished: Vec::new(),
             dirs: BTreeSet::new(),
             pending: context.metrics.gauge(&SINK_PENDING_BYTES, &[&context.job, &context.sink]),
+            bytes: context.metrics.counter(&BYTES_OUT, &[&context.job, &context.sink]),
             reported: 0,
             config,
         };
@@ -242,6 +244,7 @@ impl Files {
         open.encoder.finish(&mut open.buffer)?;
         open.flush()?;
         open.file.sync().map_err(|e| writing(&open.path, &e))?;
+        self.bytes.inc_by(open.written as f64);
         self.finished.push(Finished { dir: dir.to_owned(), file: open.name, rows: open.rows, bytes: open.written });
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use dflow_common::Env;
 use dflow_common::env::{Fs, TaskHandle};
-use dflow_common::metrics::{Gauge, SOURCE_SPLITS};
+use dflow_common::metrics::{BYTES_IN, CounterHandle};
 use dflow_connector_api::{Error, Reader, ReaderContext, ReaderEvent, Result, SplitAssignment, SplitId};
 use futures::future::BoxFuture;
 
@@ -44,14 +44,17 @@ pub(super) struct FileReader {
     /// Home of the bin between two splits, so that one reader writes one dead-letter file.
     bin: Option<Bin>,
     no_more: bool,
-    splits: Gauge,
+    /// Up to which byte of the current split (unpacked) `bytes` has counted.
+    counted: u64,
+    bytes: CounterHandle,
 }
 
 impl FileReader {
     pub(super) fn new(config: Arc<Config>, context: &ReaderContext) -> Self {
         let labels = [context.source.job.as_str(), config.table.as_str()];
         Self {
-            splits: context.source.metrics.gauge(&SOURCE_SPLITS, &labels),
+            counted: 0,
+            bytes: context.source.metrics.counter(&BYTES_IN, &labels),
             env: context.source.env.clone(),
             context: context.clone(),
             config,
@@ -68,7 +71,6 @@ impl FileReader {
     async fn advance(&mut self) -> Result<ReaderEvent> {
         loop {
             if let Some(id) = self.given_up.pop_front() {
-                self.splits.dec();
                 return Ok(ReaderEvent::SplitFinished(id));
             }
             let Some(current) = &mut self.current else {
@@ -86,8 +88,9 @@ impl FileReader {
                 None => {
                     let new = || Bin::new(&self.config.table, self.config.policy.clone(), &self.context);
                     let bin = self.bin.take().unwrap_or_else(new);
-                    let begin = begin(&self.config, &self.env, bin, current)?;
-                    self.running.insert(begin)
+                    let (begun, offset) = begin(&self.config, &self.env, bin, current)?;
+                    self.counted = offset;
+                    self.running.insert(begun)
                 }
             };
             let stepped = running.await;
@@ -97,6 +100,8 @@ impl FileReader {
             match result? {
                 Step::Batch(batch, position) if !self.stop_current => {
                     current.position = Some(to_json(&position)?);
+                    self.bytes.inc_by(position.offset.saturating_sub(self.counted) as f64);
+                    self.counted = position.offset;
                     self.running = work.map(|work| go_on(&self.config, &self.env, work));
                     if !batch.is_empty() {
                         return Ok(ReaderEvent::Batch { output: 0, split: id, batch });
@@ -106,7 +111,6 @@ impl FileReader {
                     self.bin = work.map(|work| work.bin);
                     self.current = None;
                     self.stop_current = false;
-                    self.splits.dec();
                     return Ok(ReaderEvent::SplitFinished(id));
                 }
             }
@@ -114,15 +118,22 @@ impl FileReader {
     }
 }
 
-/// Opens a split and takes the first step.
-fn begin(config: &Arc<Config>, env: &Env, bin: Bin, assignment: &SplitAssignment) -> Result<TaskHandle<Stepped>> {
+/// Opens a split and takes the first step; also says at which byte it begins.
+fn begin(
+    config: &Arc<Config>,
+    env: &Env,
+    bin: Bin,
+    assignment: &SplitAssignment,
+) -> Result<(TaskHandle<Stepped>, u64)> {
     let split: FileSplit = parse(&assignment.split)?;
     let position: Option<Position> = assignment.position.as_ref().map(parse).transpose()?;
+    let offset = position.map_or(split.start, |p| p.offset);
     let (config, fs) = (config.clone(), env.fs.clone());
-    Ok(env.spawner.blocking(move || match SplitReader::open(&config, fs.as_ref(), split, position) {
+    let step = env.spawner.blocking(move || match SplitReader::open(&config, fs.as_ref(), split, position) {
         Ok(reader) => step(&config, fs.as_ref(), Work { reader, bin }),
         Err(e) => (Err(e.at_default(config.span)), None),
-    }))
+    });
+    Ok((step, offset))
 }
 
 fn go_on(config: &Arc<Config>, env: &Env, work: Work) -> TaskHandle<Stepped> {
@@ -141,7 +152,6 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value> {
 
 impl Reader for FileReader {
     fn add_splits(&mut self, splits: Vec<SplitAssignment>) -> Result<()> {
-        self.splits.inc_by(splits.len() as f64);
         self.queue.extend(splits);
         Ok(())
     }

@@ -1,4 +1,4 @@
-use dflow_common::metrics::{SINK_COMMITS, SINK_PENDING_BYTES};
+use dflow_common::metrics::{BYTES_OUT, SINK_COMMITS, SINK_PENDING_BYTES};
 use dflow_common::{ChangeBatch, Class, Classified, Epoch, Ops, TypeKind};
 use dflow_connector_api::{ChangelogSupport, Committable, SinkMode};
 
@@ -21,6 +21,7 @@ async fn files_are_hidden_until_their_checkpoint_is_committed() {
     assert_eq!((names.len(), tree(&t.path("")).len()), (1, 1));
     assert!(names[0].starts_with("part-") && names[0].contains("-00000001-000-00000-") && names[0].ends_with(".json"));
     assert_eq!(text(&t, &names[0]), "{\"id\":1,\"name\":\"x\"}\n");
+    assert_eq!(t.metrics.total(&BYTES_OUT), 20.0);
     assert_eq!((t.metrics.total(&SINK_COMMITS), t.metrics.total(&SINK_PENDING_BYTES)), (1.0, 0.0));
 }
 
