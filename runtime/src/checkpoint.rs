@@ -93,6 +93,9 @@ pub struct Claimed {
     pub generation: u64,
     /// What to go on from; `None` starts fresh.
     pub restored: Option<Checkpoint>,
+    /// What a user should hear about the state: that a finished run's is not gone on from, where old state is kept,
+    /// what is dropped. One line each.
+    pub notices: Vec<String>,
     /// The number of the next checkpoint: greater than that of every committed one.
     pub next_epoch: Epoch,
 }

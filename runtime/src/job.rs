@@ -175,6 +175,8 @@ pub enum JobEvent {
         restored: Option<Epoch>,
         /// How often the state was claimed, this time included.
         generation: u64,
+        /// What a user should hear about the state, a line each.
+        notices: Vec<String>,
     },
     /// A checkpoint is durable and committed.
     CheckpointCompleted(CheckpointStatus),

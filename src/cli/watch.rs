@@ -155,7 +155,10 @@ fn end(outcome: &JobOutcome, watch: &Watch<'_>) -> u8 {
 fn tell(event: &JobEvent, watch: &Watch<'_>) {
     let report = watch.report;
     match event {
-        JobEvent::Started { restored, .. } => {
+        JobEvent::Started { restored, notices, .. } => {
+            for notice in notices {
+                report.event(&format!("  state      {notice}"), || json!({"msg": "state", "notice": notice}));
+            }
             let how = match restored {
                 Some(epoch) => format!("  start      from checkpoint {}", epoch.0),
                 None => "  start      fresh: no earlier checkpoint is used".to_owned(),

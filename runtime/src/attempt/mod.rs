@@ -146,7 +146,7 @@ async fn run(
     job.metrics.gauge(&metrics::RESTORE_DURATION, &[&job.config.name]).set(took.as_secs_f64());
     shared.progress().restored_from = restored;
     shared.set_state(JobState::Running);
-    shared.emit(JobEvent::Started { restored, generation: claimed.generation });
+    shared.emit(JobEvent::Started { restored, generation: claimed.generation, notices: claimed.notices });
     tracing::info!(job = %job.config.name, generation = claimed.generation, restored = ?restored, "job started");
     for (name, task) in enumerators {
         let events = context.events.clone();

@@ -124,7 +124,7 @@ impl MemoryStore {
         backend.uploads.clear();
         let restored = backend.newest.as_ref().map(|s| Checkpoint { uploads: Vec::new(), ..s.cut.clone() });
         *self.mine() = Mine { generation: backend.generation, ..Mine::default() };
-        Claimed { generation: backend.generation, restored, next_epoch: Epoch(backend.next_epoch) }
+        Claimed { generation: backend.generation, restored, notices: Vec::new(), next_epoch: Epoch(backend.next_epoch) }
     }
 
     fn commit_now(&self, checkpoint: Checkpoint) -> Result<CommitInfo> {

@@ -26,7 +26,7 @@ use std::sync::PoisonError;
 use dflow_common::{Diagnostic, Epoch};
 use object_store::PutMode;
 use serde_json::Value;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::codes::{self, FOREIGN_STATE, NO_STATE, STATE_IN_USE};
 use super::manifest::{Body, DATA, DIRECTORY, FORMAT, Manifest, Operator, STAGED};
@@ -75,6 +75,7 @@ impl Shared {
         let first = self.session.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         let mode = if first { request.restore.clone() } else { RestoreMode::Auto };
         let mut carried = Carried::default();
+        let mut kept_aside = None;
         for _ in 0..CLAIM_ATTEMPTS {
             // State that is moved aside need not be whole.
             let allow_older = self.allow_older || mode == RestoreMode::None;
@@ -102,8 +103,9 @@ impl Shared {
                 RestoreMode::None => (None, None),
                 RestoreMode::Path(path) => {
                     let (store, manifest) = self.elsewhere(path).await?;
-                    let elsewhere = (store.root() != self.local.root()).then_some(store);
-                    (Some(manifest), elsewhere)
+                    // A manifest of our own, under whatever name of the directory, needs no copy.
+                    let ours = self.read_manifest(&self.local, manifest.number).await.is_ok_and(|m| m == manifest);
+                    (Some(Manifest { finished: false, ..manifest }), (!ours).then_some(store))
                 }
             };
             let warnings = match &base {
@@ -120,11 +122,10 @@ impl Shared {
                 RestoreMode::Auto | RestoreMode::Require => false,
             };
             if aside {
-                self.move_aside(newest.map_or(Epoch(0), |m| m.epoch), request).await?;
+                kept_aside = Some(self.move_aside(newest.map_or(Epoch(0), |m| m.epoch), request).await?);
                 continue;
             }
-            warnings.iter().for_each(|w| warn!("{w}"));
-            self.announce(newest, base.as_ref());
+            let notices = notices(&history, &mode, base.as_ref(), kept_aside.as_deref(), warnings);
 
             let mut next = Manifest {
                 format: FORMAT,
@@ -146,7 +147,7 @@ impl Shared {
             match self.write_manifest(&next).await.0 {
                 Written::Done => {
                     self.note_head(next.number).await;
-                    return Ok(self.claimed(next, history.numbers, request).await);
+                    return Ok(self.claimed(next, history.numbers, notices, request).await);
                 }
                 Written::Taken => continue,
                 Written::Failed(error) | Written::InDoubt(error) => return Err(error),
@@ -156,14 +157,20 @@ impl Shared {
     }
 
     /// Starts the session of a claim that is durable, and cleans up.
-    async fn claimed(&self, manifest: Manifest, older: Vec<u64>, request: &ClaimRequest) -> Claimed {
+    async fn claimed(
+        &self,
+        manifest: Manifest,
+        older: Vec<u64>,
+        notices: Vec<String>,
+        request: &ClaimRequest,
+    ) -> Claimed {
         let restored = manifest.has_state().then(|| Checkpoint {
             epoch: manifest.epoch,
             uploads: Vec::new(),
             sources: manifest.sources.clone(),
             sinks: manifest.sinks.clone(),
         });
-        let claimed = Claimed { generation: manifest.generation, restored, next_epoch: manifest.epoch_used };
+        let claimed = Claimed { generation: manifest.generation, restored, notices, next_epoch: manifest.epoch_used };
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Session::new(manifest, request, older));
         if let Err(error) = self.clean_up().await {
             warn!(%error, "leftovers of earlier runs were not removed");
@@ -272,7 +279,7 @@ impl Shared {
             None => self.history(&store, false).await?.newest,
         };
         match manifest {
-            Some(manifest) if manifest.epoch > Epoch(0) => Ok((store, Manifest { finished: false, ..manifest })),
+            Some(manifest) if manifest.epoch > Epoch(0) => Ok((store, manifest)),
             _ => Err(Diagnostic::error(NO_STATE, format!("no checkpoint to restore at {}", path.display()))
                 .with_help("give a state directory, or one of the files in its folder `manifests`")
                 .into()),
@@ -335,7 +342,7 @@ impl Shared {
     }
 
     /// Renames the whole directory, so that it can be restored from or deleted by hand.
-    async fn move_aside(&self, epoch: Epoch, request: &ClaimRequest) -> Result<()> {
+    async fn move_aside(&self, epoch: Epoch, request: &ClaimRequest) -> Result<PathBuf> {
         let failed = |e| codes::local(&self.place(), "move the old state aside", e);
         let root = self.local.root();
         let mut name = root.as_os_str().to_owned();
@@ -343,19 +350,7 @@ impl Shared {
         let aside = self.local.move_to(PathBuf::from(name)).await.map_err(failed)?;
         // The lock went with the directory.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        info!(epoch = epoch.0, kept = %aside.display(), "the old state is kept aside");
-        self.lock(request).await.map(|_| ())
-    }
-
-    fn announce(&self, newest: Option<&Manifest>, base: Option<&Manifest>) {
-        let state = self.place();
-        match (newest, base) {
-            (_, Some(base)) => info!(state, epoch = base.epoch.0, "restoring"),
-            (Some(newest), None) if newest.finished => {
-                info!(state, epoch = newest.epoch.0, "the last run had finished: starting fresh");
-            }
-            _ => info!(state, "no state: starting fresh"),
-        }
+        self.lock(request).await.map(|_| aside)
     }
 
     fn foreign(&self, theirs: &str, ours: &str) -> Error {
@@ -377,6 +372,34 @@ impl Shared {
             .with_help("`--restore auto` starts fresh when there is no state")
             .into()
     }
+}
+
+/// What a user should hear about what happens to the state.
+fn notices(
+    history: &History,
+    mode: &RestoreMode,
+    base: Option<&Manifest>,
+    kept_aside: Option<&FsPath>,
+    warnings: Vec<Diagnostic>,
+) -> Vec<String> {
+    let mut notices = Vec::new();
+    if let Some(aside) = kept_aside {
+        notices.push(format!("the old state is kept at {}", aside.display()));
+    }
+    match (mode, base, &history.newest) {
+        (RestoreMode::Path(path), Some(base), _) => {
+            notices.push(format!("checkpoint {} of job `{}` at {} is restored", base.epoch, base.job, path.display()));
+        }
+        (_, Some(base), _) if history.damaged => {
+            notices.push(format!("newer manifests are damaged: checkpoint {} is restored", base.epoch));
+        }
+        (_, None, Some(newest)) if newest.finished => {
+            notices.push("the last run had read everything and finished: this one starts fresh".into());
+        }
+        _ => {}
+    }
+    notices.extend(warnings.into_iter().map(|w| w.message));
+    notices
 }
 
 /// Why a manifest could not be had.

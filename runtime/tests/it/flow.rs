@@ -77,7 +77,7 @@ fn events_tell_the_story_in_order() {
         let mut story = Vec::new();
         while let Ok(event) = events.try_recv() {
             story.push(match event {
-                JobEvent::Started { restored, generation } => format!("started {restored:?} {generation}"),
+                JobEvent::Started { restored, generation, .. } => format!("started {restored:?} {generation}"),
                 JobEvent::CheckpointCompleted(c) => format!("checkpoint {}", c.epoch),
                 JobEvent::Ended(end) => format!("ended {end:?}"),
                 other => format!("{other:?}"),

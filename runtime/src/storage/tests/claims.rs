@@ -69,6 +69,7 @@ async fn a_finished_job_starts_fresh_and_its_files_are_retired() {
     let mut progress = Progress::default();
     let mut process = Process::start(open(&fs, 1), &request(2), LARGE, &mut progress).await.unwrap();
     assert_eq!((process.claimed.restored.is_none(), process.claimed.next_epoch), (true, Epoch(4)), "epochs go on");
+    assert_eq!(process.claimed.notices, ["the last run had read everything and finished: this one starts fresh"]);
     progress.tried = 3;
     process.run(2, &mut progress).await.unwrap();
     let epochs: Vec<u64> = manifests(&fs).iter().map(|m| m.epoch.0).collect();
@@ -83,6 +84,7 @@ async fn old_state_is_kept_aside_and_can_be_restored_from_there() {
     let mut progress = Progress::default();
     let mut process = Process::start(open(&fs, 3), &none, LARGE, &mut progress).await.unwrap();
     assert_eq!((process.claimed.generation, process.claimed.next_epoch), (2, Epoch(4)), "numbers go on");
+    assert_eq!(process.claimed.notices, [format!("the old state is kept at {ROOT}.aside-3")]);
     progress.tried = 9;
     process.run(2, &mut progress).await.unwrap();
     // A restart within the process does not start fresh again.
@@ -97,6 +99,11 @@ async fn old_state_is_kept_aside_and_can_be_restored_from_there() {
     let path = with(RestoreMode::Path(aside.clone().into()));
     let process = Process::start(open(&fs, 3), &path, LARGE, &mut progress).await.unwrap();
     assert_eq!((process.claimed.generation, process.claimed.next_epoch), (4, Epoch(7)));
+    let notices = [
+        format!("the old state is kept at {ROOT}.aside-5"),
+        format!("checkpoint 3 of job `orders` at {aside} is restored"),
+    ];
+    assert_eq!(process.claimed.notices, notices);
     let aside_again: Vec<_> = fs.files().into_keys().filter(|p| p.starts_with(&aside)).collect();
     assert_eq!(aside_again, files, "a directory that is restored from is only read");
     assert!(fs.files().into_keys().any(|p| p.starts_with(format!("{ROOT}.aside-5"))), "own state was kept aside too");
@@ -133,7 +140,8 @@ async fn an_older_manifest_of_the_same_directory_can_be_restored() {
     let fs = after(LARGE, 2, 4).await;
     let older = manifests(&fs)[1].clone();
     assert_eq!(older.epoch, Epoch(3));
-    let path = FsPath::new(ROOT).join(Manifest::path(older.number));
+    // Another name of the same directory.
+    let path = FsPath::new(ROOT).join("../orders").join(Manifest::path(older.number));
     let mut progress = Progress { acknowledged: 3, tried: 3 };
     let restore = with(RestoreMode::Path(path));
     let mut process = Process::start(open(&fs, 3), &restore, LARGE, &mut progress).await.unwrap();
@@ -142,6 +150,29 @@ async fn an_older_manifest_of_the_same_directory_can_be_restored() {
     fs.kill();
     assert_eq!(judge(&fs.process(), LARGE, 1).await.unwrap(), 5);
     assert_complete(&fs);
+    assert!(fs.files().keys().all(|p| p.starts_with(ROOT)), "nothing was moved aside");
+}
+
+#[tokio::test]
+async fn the_real_file_system_works_like_the_simulated_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("state/orders");
+    let open = |seed| {
+        let options = StoreOptions { location: root.display().to_string(), retained: 2, allow_older: false };
+        Store::open(sim::env_real_fs(seed), options).unwrap()
+    };
+    let mut progress = Progress::default();
+    let mut process = Process::start(open(1), &request(2), LARGE, &mut progress).await.unwrap();
+    process.run(4, &mut progress).await.unwrap();
+    assert_code(open(2).claim(&request(2)).await, codes::STATE_IN_USE, 24);
+    drop(process);
+    let mut process = Process::start(open(3), &request(3), LARGE, &mut progress).await.unwrap();
+    process.run(5, &mut progress).await.unwrap();
+    drop(process);
+    let claimed = open(4).claim(&with(RestoreMode::None)).await.unwrap();
+    assert_eq!(claimed.notices, [format!("the old state is kept at {}.aside-5", root.display())]);
+    let aside = with(RestoreMode::Path(root.with_file_name("orders.aside-5")));
+    assert_eq!(Process::start(open(5), &aside, LARGE, &mut progress).await.unwrap().step, 5);
 }
 
 #[tokio::test]
@@ -357,6 +388,7 @@ async fn state_of_operators_that_are_gone_is_named_and_dropped_only_when_told() 
     let store = open(&fs, 3);
     let claimed = store.claim(&changed).await.unwrap();
     assert!(claimed.restored.is_some());
+    assert_eq!(claimed.notices, ["the script no longer has `aggregate`, which holds state; it is dropped"]);
     assert!(store.restore(&id("aggregate-2"), 0, 0..MAX_PARALLELISM).await.unwrap().is_empty());
     assert_eq!(store.restore(&id("counter"), 0, 0..MAX_PARALLELISM).await.unwrap().len(), 1, "the rest is kept");
     store.commit(Checkpoint { epoch: claimed.next_epoch, ..Checkpoint::default() }).await.unwrap();

@@ -152,6 +152,7 @@ async fn an_older_checkpoint_is_used_only_when_told() {
     let store = Store::open(sim::env(5, Arc::new(fs.clone())), options).unwrap();
     let mut progress = Progress { acknowledged: 2, tried: 2 };
     let mut process = Process::start(store, &request(2), LARGE, &mut progress).await.unwrap();
+    assert_eq!(process.claimed.notices, ["newer manifests are damaged: checkpoint 2 is restored"]);
     process.run(4, &mut progress).await.unwrap();
     fs.kill();
     assert_eq!(judge(&fs.process(), LARGE, 2).await.unwrap(), 4);
