@@ -94,7 +94,7 @@ async fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
 async fn a_crash_during_the_recovery_from_a_crash_loses_nothing_either() {
     let operations = survive(&[], |_| Loss::All).await[0];
     // In one CI run every operation is a first and a second crash, but not every pair is run.
-    let stride = if full() { 1 } else { 61 };
+    let stride = if full() { 1 } else { 97 };
     let mut pairs = 0;
     for k in 0..operations {
         // The recovery is over after the claim and what is cleaned up: well within this many operations.
@@ -133,7 +133,7 @@ async fn an_error_during_the_recovery_from_a_crash_is_survived() {
 /// From some operation on, every one fails: the job stops with the right code, and goes on when the trouble is over.
 async fn lasting(fault: Fault, class: Class, retryable: bool) {
     let operations = survive(&[], |_| Loss::All).await[0];
-    for k in (0..operations).step_by(if full() { 1 } else { 7 }) {
+    for k in (0..operations).step_by(if full() { 1 } else { 11 }) {
         let fs = SimFs::new();
         let mut progress = Progress::default();
         fs.fail_from(k, fault);

@@ -159,7 +159,7 @@ async fn run(actions: &[Action], retained: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn retained_checkpoints_stay_whole_and_nothing_else_stays(actions in actions(), retained in 1..4usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
