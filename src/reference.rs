@@ -1,4 +1,4 @@
-//! Reference pages written from declarations: connectors, formats, error codes, metrics.
+//! Reference pages written from declarations: connectors, formats, error codes, metrics, settings.
 //!
 //! What a connector declares ([`ConnectorSpec`]) is the only source for its page under `docs/connectors/`, for
 //! `dflow connectors NAME` and for the check of its options, so that none of them can drift from another. The same goes
@@ -11,6 +11,7 @@ use dflow_common::metrics::{self, MetricKind};
 use dflow_common::{Class, CodeInfo};
 use dflow_connector_api::options::describe;
 use dflow_connector_api::{ConnectorRegistry, ConnectorSpec, FormatSpec, OptionSpec, OptionType, Roles};
+use dflow_engine::settings::{Effect, KEYS};
 
 /// Every generated page: its path below `docs/` and its text.
 pub fn pages(registry: &ConnectorRegistry) -> Vec<(String, String)> {
@@ -18,6 +19,7 @@ pub fn pages(registry: &ConnectorRegistry) -> Vec<(String, String)> {
         ("connectors/README.md".to_owned(), connectors_index(registry)),
         ("errors/README.md".to_owned(), errors_index(&crate::codes())),
         ("metrics.md".to_owned(), metrics_page()),
+        ("settings.md".to_owned(), settings_page()),
     ];
     pages.extend(registry.connectors().map(|c| (format!("connectors/{}.md", c.name), connector_page(c))));
     pages.extend(
@@ -146,6 +148,28 @@ fn metrics_page() -> String {
             MetricKind::Gauge => "gauge",
         };
         let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", m.name, m.labels.join(", "), cell(m.help));
+    }
+    page
+}
+
+fn settings_page() -> String {
+    let mut page = String::from(
+        "# Settings\n\n`SET 'key' = 'value';` in a script. A flag of the command line wins. Keys of Flink that are not \
+         listed here are known and have no effect; one warning names them (DF1802). A key that neither knows is refused \
+         with the nearest name (DF1800).\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
+    );
+    for key in KEYS {
+        let only = match key.effect {
+            Effect::Honoured => String::new(),
+            Effect::Only(values) => {
+                let values: Vec<_> = values.iter().map(|v| format!("`{v}`")).collect();
+                format!(" Only {} for now.", values.join(" or "))
+            }
+            Effect::None => " Without effect.".to_owned(),
+        };
+        let default = if key.default.is_empty() { "none".to_owned() } else { format!("`{}`", key.default) };
+        let _ =
+            writeln!(page, "| `{}` | {} | {default} | {}{only} |", key.key, cell(&value_type(key.ty)), cell(key.doc));
     }
     page
 }

@@ -15,6 +15,7 @@ mod check;
 mod connectors;
 mod explain;
 mod help;
+mod log;
 mod pipe;
 mod progress;
 mod report;
@@ -42,6 +43,7 @@ pub(crate) fn main() -> u8 {
         Err(error) => return usage(&error),
     };
     let report = Arc::new(Report::new(&cli.global));
+    log::start(&cli.global, &report);
     let Some(command) = cli.command else {
         // Nothing asked: help, but as talk, and not a success, so that a script notices.
         report.status(&Cli::command().render_help().to_string());

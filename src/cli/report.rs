@@ -23,7 +23,6 @@ pub(crate) struct Report {
     color: bool,
     json: bool,
     quiet: bool,
-    verbose: bool,
     live: bool,
     /// Whether the last thing written is live lines that the next write replaces, and how many.
     live_lines: Mutex<usize>,
@@ -44,7 +43,6 @@ impl Report {
             color: color && !json,
             json,
             quiet: global.quiet,
-            verbose: global.verbose > 0,
             live: terminal && !json && !global.quiet,
             live_lines: Mutex::new(0),
             secrets: Mutex::default(),
@@ -76,11 +74,6 @@ impl Report {
     /// Whether lines may be drawn over.
     pub(crate) fn is_live(&self) -> bool {
         self.live
-    }
-
-    /// Whether every checkpoint is worth a line.
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.verbose
     }
 
     /// Tells a diagnostic.
@@ -145,6 +138,11 @@ impl Report {
         } else {
             self.write(text);
         }
+    }
+
+    /// A line of the log, formatted already.
+    pub(crate) fn log(&self, line: &str) {
+        self.write(line);
     }
 
     /// Lines that the next write replaces. Only on a terminal.

@@ -207,6 +207,8 @@ impl Run<'_> {
             self.report.status("dry run: nothing was read or written");
             return 0;
         }
+        let prints = !job.queries.is_empty() || job.summary.sinks.iter().any(|s| s.connector == "print");
+        let live = self.report.is_live() && !(prints && stdout::is_terminal());
         let mut printers = Vec::new();
         for query in std::mem::take(&mut job.queries) {
             match self.printer(query) {
@@ -225,6 +227,7 @@ impl Run<'_> {
             metrics: self.house.engine.metrics(),
             until: self.args.until,
             pipe: &self.house.pipe,
+            live,
         };
         let code = watch(&handle, signals, &context).await;
         // Forced: nobody waits for rows that are still on their way.

@@ -14,7 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use dflow::common::metrics::Metrics;
-use dflow::common::units::{format_duration, format_size};
+use dflow::common::units::format_duration;
 use dflow::common::{Classified, Diagnostic, Env, SourceMap};
 use dflow::runtime::checkpoint::OperatorKind;
 use dflow::runtime::job::{JobEnd, JobEvent, JobHandle, JobOutcome, JobState, JobStatus};
@@ -33,8 +33,10 @@ const TICK: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// `--until caught-up`: how long no source may have had anything to read.
 const CAUGHT_UP_AFTER: Duration = Duration::from_secs(1);
-/// Columns when the terminal does not say.
+/// Columns when the terminal does not say, or says nonsense.
 const WIDTH: usize = 100;
+/// Fewer columns are nonsense.
+const WIDTH_MIN: usize = 20;
 
 /// What the watcher needs to know.
 pub(crate) struct Watch<'a> {
@@ -45,6 +47,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) until: Option<Until>,
     /// Standard output: its reader may leave, or have enough.
     pub(crate) pipe: &'a Pipe,
+    /// Whether progress may be drawn over: not where rows appear between its lines.
+    pub(crate) live: bool,
 }
 
 /// SIGINT and SIGTERM, from now on.
@@ -112,7 +116,7 @@ pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<
                         job.stop();
                     }
                     let at = watch.env.clock.monotonic();
-                    if watch.report.is_live() {
+                    if watch.live {
                         watch.report.live(&progress::lines(&progress::entries(&shown, &now), width()));
                     } else if at.saturating_sub(last_line) >= LINE_EVERY {
                         last_line = at;
@@ -121,7 +125,7 @@ pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<
                         continue;
                     }
                     // Rates over the last few seconds, not since the start.
-                    if now.uptime.saturating_sub(shown.uptime) > Duration::from_secs(3) && watch.report.is_live() {
+                    if now.uptime.saturating_sub(shown.uptime) > Duration::from_secs(3) && watch.live {
                         shown = now;
                     }
                 }
@@ -165,14 +169,6 @@ fn tell(event: &JobEvent, watch: &Watch<'_>) {
             };
             report.event(&how, || json!({"msg": "started", "restored": restored.map(|e| e.0)}));
         }
-        JobEvent::CheckpointCompleted(c) => {
-            if report.is_verbose() {
-                report.event(
-                    &format!("checkpoint {} complete: {}, {}", c.epoch.0, format_duration(c.duration), format_size(c.bytes)),
-                    || json!({"msg": "checkpoint complete", "epoch": c.epoch.0, "bytes": c.bytes, "took_ms": c.duration.as_millis() as u64}),
-                );
-            }
-        }
         JobEvent::CheckpointFailed { epoch, error } => {
             report.diagnostic(
                 &warning(error.diagnostic(), format!("checkpoint {} was given up", epoch.0)),
@@ -183,7 +179,8 @@ fn tell(event: &JobEvent, watch: &Watch<'_>) {
             let what = format!("the job starts again in {} (restart {attempt})", format_duration(*delay));
             report.diagnostic(&warning(error.diagnostic(), what), watch.sources);
         }
-        JobEvent::Ended(_) => {}
+        // Completed checkpoints are in the progress, and in the log with -v.
+        JobEvent::CheckpointCompleted(_) | JobEvent::Ended(_) => {}
     }
 }
 
@@ -209,7 +206,7 @@ fn line(before: &JobStatus, now: &JobStatus, report: &Report) {
 }
 
 fn width() -> usize {
-    comfy_table::Table::new().use_stderr().width().map_or(WIDTH, usize::from)
+    comfy_table::Table::new().use_stderr().width().map(usize::from).filter(|w| *w >= WIDTH_MIN).unwrap_or(WIDTH)
 }
 
 /// Decides when `--until` is reached.

@@ -200,3 +200,39 @@ fn show_and_describe_answer_on_stdout() {
         .expect(0);
     assert!(ran.out.lines().any(|l| l == "t") && ran.out.contains("STRING"), "{ran:#?}");
 }
+
+#[test]
+fn every_benchmark_runs_and_counts_its_events() {
+    let place = Place::new();
+    let lines = |args: &[&str]| {
+        let ran = place.run(args).expect(0);
+        ran.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    let nexmark = lines(&["bench", "nexmark", "--events", "3000", "--json"]);
+    let names: Vec<_> = nexmark.iter().map(|v| v["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["q0", "q1", "q2", "q14", "q15", "q16", "q17", "q21", "q22"]);
+    assert!(nexmark.iter().all(|v| v["events"] == 3000 && v["checkpoints"] == 1), "{nexmark:#?}");
+    let two = lines(&["bench", "nexmark", "--queries", "q0,q17", "--events", "3000", "-p", "2", "--json"]);
+    assert_eq!((two.len(), two[1]["parallelism"].as_u64()), (2, Some(2)));
+    for args in
+        [&["bench", "nexmark", "--generator-only"][..], &["bench", "json"], &["bench", "groupby", "--keys", "10"]]
+    {
+        let figures = lines(&[args, &["--events", "2000", "--json"]].concat());
+        assert_eq!(figures[0]["events"], 2000, "{figures:#?}");
+    }
+}
+
+#[test]
+fn verbose_tells_of_checkpoints_and_the_log_obeys_its_filter() {
+    let place = Place::new();
+    place.write("q.sql", TEN);
+    let quiet = place.run(&["run", "q.sql"]).expect(0);
+    assert!(!quiet.err.contains("checkpoint complete"), "{quiet:#?}");
+    let told = place.run(&["run", "q.sql", "-v"]).expect(0);
+    assert!(told.err.contains("INFO checkpoint complete"), "{told:#?}");
+    let filtered = finish(place.command(&["run", "q.sql"]).env("DFLOW_LOG", "dflow_runtime=info"));
+    assert!(filtered.err.contains("INFO job started"), "{filtered:#?}");
+    let json = place.run(&["run", "q.sql", "-v", "--log-format", "json"]).expect(0);
+    let told = json.err.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    assert!(told.into_iter().any(|v| v["message"] == "checkpoint complete" && v["epoch"] == 1), "{json:#?}");
+}
