@@ -27,6 +27,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::utils::NamePreserver;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use dflow_common::{Diagnostic, SourceId, Span, SqlType};
@@ -172,7 +173,13 @@ fn normal_expr(e: Expr, source: SourceId) -> datafusion::common::Result<Transfor
 
 fn normal(plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
     let changed = plan.transform_up(|node| {
-        node.map_expressions(|e| normal_expr(e, span.source))?.map_data(LogicalPlan::recompute_schema)
+        // Nodes above refer to the columns of an aggregate by names that hold its literals.
+        let names = NamePreserver::new(&node);
+        let rename = |e: Expr| {
+            let name = names.save(&e);
+            Ok(normal_expr(e, span.source)?.update_data(|e| name.restore(e)))
+        };
+        node.map_expressions(rename)?.map_data(LogicalPlan::recompute_schema)
     });
     changed.map(|t| t.data).map_err(|e| errors::translate(&e, span).into())
 }
