@@ -46,11 +46,24 @@ struct Line(Arc<Report>);
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.log(String::from_utf8_lossy(bytes).trim_end());
+        let text = String::from_utf8_lossy(bytes);
+        self.0.log(renamed(text.trim_end()).as_deref().unwrap_or(text.trim_end()));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A JSON event with the names all other talk uses: `ts` and `msg`. `None` for what is no JSON.
+fn renamed(line: &str) -> Option<String> {
+    let mut event: serde_json::Map<String, serde_json::Value> =
+        if line.starts_with('{') { serde_json::from_str(line).ok()? } else { return None };
+    for (from, to) in [("timestamp", "ts"), ("message", "msg")] {
+        if let Some(value) = event.remove(from) {
+            event.insert(to.to_owned(), value);
+        }
+    }
+    serde_json::to_string(&event).ok()
 }

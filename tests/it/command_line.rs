@@ -234,5 +234,5 @@ fn verbose_tells_of_checkpoints_and_the_log_obeys_its_filter() {
     assert!(filtered.err.contains("INFO job started"), "{filtered:#?}");
     let json = place.run(&["run", "q.sql", "-v", "--log-format", "json"]).expect(0);
     let told = json.err.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
-    assert!(told.into_iter().any(|v| v["message"] == "checkpoint complete" && v["epoch"] == 1), "{json:#?}");
+    assert!(told.into_iter().any(|v| v["msg"] == "checkpoint complete" && v["epoch"] == "1"), "{json:#?}");
 }
