@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch files, clocks and processes")]
 
 mod bad_input;
+mod chaos;
 mod command_line;
 mod documentation;
 mod examples;
