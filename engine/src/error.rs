@@ -8,7 +8,6 @@
 //! | DF2100–2199 | expressions and types |
 //! | DF2200–2299 | table definitions |
 //! | DF2400–2499 | writing into a table |
-//! | DF3000–3099 | lints |
 
 use dflow_common::{Class, Classified, Code, CodeInfo, Diagnostic, Span};
 
@@ -99,10 +98,6 @@ codes! {
     SINK_COLUMN = 2405, Script, "column cannot be written";
     /// A keyed sink without a primary key.
     SINK_NO_KEY = 2406, Script, "keyed sink without primary key";
-    /// A source the batch mode cannot read.
-    NOT_BOUNDED = 2407, Script, "source cannot be read in batch mode";
-    /// State that grows for ever.
-    UNBOUNDED_STATE = 3001, Script, "state may grow without bound";
     /// The receiver of a query's rows was dropped.
     OUTPUT_CLOSED = 2410, Unavailable, "the rows of a query are no longer wanted";
 }

@@ -201,7 +201,7 @@ impl StageStore for InMemory {
     fn get(&self, staged: &StagedRef) -> BoxFuture<'_, api::Result<Bytes>> {
         let bodies = self.bodies.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let found = staged.path.parse::<usize>().ok().and_then(|i| bodies.get(i).cloned());
-        let missing = || api::Error::new(crate::error::NOT_BOUNDED, "a staged body of this statement is gone");
+        let missing = || api::Error::new(crate::error::OUTPUT_CLOSED, "a staged body of this statement is gone");
         Box::pin(std::future::ready(found.ok_or_else(missing)))
     }
 }
