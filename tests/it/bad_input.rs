@@ -177,3 +177,39 @@ fn garbage_is_an_error_and_never_a_panic() {
         assert!(!ran.err.contains("DF9100"), "{text:?}: {ran:#?}");
     }
 }
+
+/// Every format of this build reads and writes; a one-way format is made up here.
+#[test]
+fn a_format_used_the_wrong_way_is_refused_in_both_directions() {
+    use dflow::common::{Classified, SourceId, Span};
+    use dflow::connector::format::{FormatFactory, FormatRequest};
+    use dflow::connector::{FormatSpec, TableSchema};
+    struct Neither;
+    impl FormatFactory for Neither {
+        fn spec(&self) -> &'static FormatSpec {
+            &FormatSpec {
+                name: "neither",
+                summary: "For this test.",
+                options: &[],
+                decodes: false,
+                encodes: false,
+                changelog: false,
+            }
+        }
+    }
+    let request = FormatRequest {
+        table: "t".into(),
+        schema: TableSchema { columns: Vec::new(), primary_key: Vec::new(), partition_keys: Vec::new() },
+        projection: Vec::new(),
+        masks: Vec::new(),
+        options: Vec::new(),
+        span: Span::new(SourceId(0), 0, 1),
+        time_zone: "UTC".into(),
+    };
+    let read = Neither.decoding(&request).err().expect("it cannot be read").remove(0);
+    let written = Neither.encoding(&request).err().expect("it cannot be written").remove(0);
+    for error in [read, written] {
+        assert_eq!(error.code(), api::FORMAT_ROLE_NOT_SUPPORTED.code);
+        assert!(error.span().is_some() && error.to_string().contains("'neither'"), "{error}");
+    }
+}
