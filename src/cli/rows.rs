@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn csv_quotes_what_must_be_and_tells_null_from_empty() {
         let b = batch(vec![Some("a,\"b\""), Some(""), None], vec![1, 2, 3], vec![0, 0, 0]);
-        assert_eq!(written(Output::Csv, false, &[b.clone()]), "city,n\n\"a,\"\"b\"\"\",1\n\"\",2\n,3\n");
+        assert_eq!(written(Output::Csv, false, std::slice::from_ref(&b)), "city,n\n\"a,\"\"b\"\"\",1\n\"\",2\n,3\n");
         assert!(written(Output::Csv, true, &[b]).starts_with("op,city,n\n+I,"));
     }
 

@@ -64,7 +64,7 @@ fn line(i: u64, out: &mut String) {
     const COUNTRIES: [&str; 5] = ["DE", "FR", "NL", "IT", "ES"];
     // A multiplication by an odd constant scatters the values without repeating them.
     let h = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-    let (active, second) = (i % 2 == 0, h % 60);
+    let (active, second) = (i.is_multiple_of(2), h % 60);
     // Writing into a string cannot fail.
     let _ = writeln!(
         out,
