@@ -72,8 +72,6 @@ codes! {
     BAD_KEY_COLUMN = 2202, Script, "column cannot be a key";
     /// A watermark on a column that cannot carry one.
     BAD_WATERMARK = 2203, Script, "watermark cannot be defined";
-    /// A computed column whose expression does not plan.
-    BAD_COMPUTED_COLUMN = 2204, Script, "computed column cannot be defined";
     /// `LIKE` that cannot be merged.
     BAD_LIKE = 2205, Script, "LIKE cannot be merged";
     /// More columns than [`dflow_common::limits::COLUMNS_MAX`].

@@ -38,6 +38,14 @@ fn plain(text: &str, place: Span) -> Diagnostic {
     .iter()
     .fold(text, |t, prefix| t.strip_prefix(prefix).unwrap_or(t));
     let first = text.lines().next().unwrap_or(text).trim();
+    // What a function says about its arguments, without what DataFusion says about the function.
+    let first = match first.split_once("coercion failed with: ") {
+        Some((_, why)) => {
+            let why = why.strip_prefix("Error during planning: ").unwrap_or(why);
+            why.split(" No function matches").next().unwrap_or(why).trim_end_matches('.')
+        }
+        None => first,
+    };
     let lower = first.to_lowercase();
     let info = if lower.contains("must appear in the group by clause") || lower.contains("must be part of group by") {
         let column = first.split('"').nth(1).unwrap_or("a column").rsplit('.').next().unwrap_or("a column");
@@ -48,11 +56,13 @@ fn plain(text: &str, place: Span) -> Diagnostic {
             "neither grouped nor aggregated",
         )
         .with_help("add it to GROUP BY, or take its MIN or MAX");
-    } else if lower.contains("cast") {
-        error::BAD_CAST
-    } else if lower.contains("no function matches") || lower.contains("candidate functions") || lower.contains("takes")
+    } else if ["no function matches", "candidate functions", " takes ", " does not take "]
+        .iter()
+        .any(|w| lower.contains(w))
     {
         error::BAD_ARGUMENTS
+    } else if lower.contains("cast") {
+        error::BAD_CAST
     } else if lower.contains("coerc") || lower.contains("type") || lower.contains("cannot infer") {
         error::BAD_EXPRESSION
     } else {

@@ -96,13 +96,8 @@ impl Draft<'_> {
                 ),
                 dsl::ColumnKind::Name => {
                     self.errors.push(
-                        at(
-                            error::BAD_COMPUTED_COLUMN,
-                            c.span,
-                            format!("column `{}` has no type", c.name.value),
-                            "no type",
-                        )
-                        .with_help("only CREATE TABLE … AS query may list names alone"),
+                        at(error::BAD_NAME, c.span, format!("column `{}` has no type", c.name.value), "no type")
+                            .with_help("only CREATE TABLE … AS query may list names alone"),
                     );
                     continue;
                 }
