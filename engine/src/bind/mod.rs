@@ -203,14 +203,12 @@ fn typed_expression(expr: Expr, schema: &DFSchema, span: Span) -> Result<Expr> {
 
 /// The SQL types of a plan's output.
 fn output_types(plan: &LogicalPlan, span: Span) -> Result<Vec<SqlType>> {
-    let types = lineage_types(plan);
-    let fallback = plan.schema().fields().iter().map(|f| {
-        SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable())).ok_or_else(|| no_type(span))
-    });
-    match types {
-        Some(types) => Ok(types),
-        None => fallback.collect::<std::result::Result<_, _>>().map_err(Errors::from),
+    if let Some(types) = lineage_types(plan) {
+        return Ok(types);
     }
+    let fields = plan.schema().fields().iter();
+    let types = fields.map(|f| SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable())));
+    types.collect::<Option<_>>().ok_or_else(|| no_type(span).into())
 }
 
 /// The types of a plan's columns, from the tables up.

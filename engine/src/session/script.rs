@@ -340,7 +340,7 @@ impl Compiler<'_> {
 
     fn drop(&mut self, drop: &dsl::Drop, span: Span) -> Result<()> {
         let catalog = &mut self.session.catalog;
-        Ok(match drop.kind {
+        match drop.kind {
             dsl::ObjectKind::Table => catalog.drop_object(&drop.name, "table", drop.temporary, drop.if_exists)?,
             dsl::ObjectKind::View => catalog.drop_object(&drop.name, "view", drop.temporary, drop.if_exists)?,
             dsl::ObjectKind::Database => catalog.drop_database(&drop.name, drop.if_exists, drop.cascade)?,
@@ -349,7 +349,8 @@ impl Compiler<'_> {
             dsl::ObjectKind::Function => return Err(unsupported("DROP FUNCTION", span).into()),
             dsl::ObjectKind::Model => return Err(unsupported("DROP MODEL", span).into()),
             dsl::ObjectKind::MaterializedTable => return Err(unsupported("DROP MATERIALIZED TABLE", span).into()),
-        })
+        }
+        Ok(())
     }
 
     fn use_object(&mut self, target: &dsl::Use, span: Span) -> Result<()> {

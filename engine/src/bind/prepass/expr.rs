@@ -412,7 +412,7 @@ impl Rewriter<'_, '_> {
         };
         match literal {
             Some(text) => match crate::functions::like_pattern(&text, escape) {
-                Some(text) => *pattern = Box::new(sql::Expr::value(sql::Value::SingleQuotedString(text))),
+                Some(text) => **pattern = sql::Expr::value(sql::Value::SingleQuotedString(text)),
                 None => {
                     let message =
                         format!("in the pattern '{text}' the escape character stands before no `%`, `_` or itself");

@@ -52,6 +52,9 @@ pub(crate) struct Prepared {
     pub(crate) names: Vec<String>,
 }
 
+/// Options with their variables replaced, and what went wrong.
+pub(crate) type Expand = dyn Fn(&dsl::Options) -> (Vec<RawOption>, Vec<Diagnostic>);
+
 /// What the pre-pass needs to know.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -61,7 +64,7 @@ pub(crate) struct Context<'a> {
     /// `table.dynamic-table-options.enabled`
     pub(crate) dynamic_options: bool,
     /// Expands `${…}` in the values of hints.
-    pub(crate) expand: &'a dyn Fn(&dsl::Options) -> (Vec<RawOption>, Vec<Diagnostic>),
+    pub(crate) expand: &'a Expand,
 }
 
 /// Prepares a query.
