@@ -306,3 +306,13 @@ fn fields_of_rows_that_nobody_reads_are_not_decoded() {
     request.options = table(&[], &[("fail-on-missing-field", "true")]).options;
     assert_eq!(bad("json", &request, r#"{"r":{"b":{"y":1},"c":1}}"#), Vec::<String>::new());
 }
+
+#[test]
+fn a_column_of_a_type_that_is_not_sql_is_a_coded_error() {
+    let column: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::UInt64Array::from(vec![1]));
+    let data = arrow::array::RecordBatch::try_from_iter([("a", column)]).unwrap();
+    let request = table(&[("a", bigint())], &[]);
+    let mut encoder = encoding("json", &request).encoder().unwrap();
+    let error = encoder.encode(&dflow_common::ChangeBatch::inserts(data), &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("DF7100") && error.to_string().contains("UInt64"), "{error}");
+}
