@@ -24,7 +24,7 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::utils::NamePreserver;
@@ -173,6 +173,12 @@ fn normal_expr(e: Expr, source: SourceId) -> datafusion::common::Result<Transfor
 
 fn normal(plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
     let changed = plan.transform_up(|node| {
+        // The schema of VALUES comes from its literals, and DataFusion does not compute it again.
+        if let LogicalPlan::Values(v) = node {
+            let row = |r: Vec<Expr>| r.into_iter().map(|e| Ok(normal_expr(e, span.source)?.data)).collect();
+            let rows = v.values.into_iter().map(row).collect::<datafusion::common::Result<_>>()?;
+            return Ok(Transformed::yes(LogicalPlanBuilder::values(rows)?.build()?));
+        }
         // Nodes above refer to the columns of an aggregate by names that hold its literals.
         let names = NamePreserver::new(&node);
         let rename = |e: Expr| {

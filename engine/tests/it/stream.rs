@@ -50,6 +50,8 @@ fn unions_and_values() {
          UNION ALL VALUES (7, 'seven');",
         &["12|x", "1|a", "7|seven"],
     );
+    check("VALUES (1, 'one'), (2, CAST(NULL AS STRING));", &["1|one", "2|∅"]);
+    check("SELECT b FROM (VALUES ('x', 1), ('yy', 2)) AS v (a, b) WHERE a = 'yy';", &["2"]);
     check("SELECT 1, 'a', 1.5, TRUE, 1e0;", &["1|a|1.5|true|1.0"]);
     orders("SELECT id FROM orders UNION SELECT id FROM orders;", &["1", "2", "3", "4"]);
 }
