@@ -96,6 +96,10 @@ codes! {
     SINK_COLUMN = 2405, Script, "column cannot be written";
     /// A keyed sink without a primary key.
     SINK_NO_KEY = 2406, Script, "keyed sink without primary key";
+    /// A batch statement that its memory budget does not allow.
+    MEMORY_EXCEEDED = 2450, Resources, "batch statement needs more memory";
+    /// A NOT NULL column of a source with NULL in it.
+    SOURCE_NOT_NULL = 2451, Data, "NULL in a NOT NULL column of a source";
     /// The receiver of a query's rows was dropped.
     OUTPUT_CLOSED = 2410, Unavailable, "the rows of a query are no longer wanted";
 }

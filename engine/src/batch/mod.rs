@@ -4,35 +4,45 @@
 //! LogicalPlan ─ scans become bounded scans of the connectors ─> DataFusion's optimizer and ExecutionPlan ─> one epoch of the sink
 //! ```
 //! # Invariants
-//! Sources are bounded and append-only: [`dflow_connector_api::scan::bounded`] refuses others. The sink's writer gets all rows, prepares
-//! epoch 1, and its committer commits it: nothing shows before the statement has succeeded, where the sink can do that.
+//! * Sources are bounded and append-only: [`dflow_connector_api::scan::bounded`] refuses others. Watermarks mean nothing here.
+//! * The sink's writer gets all rows, prepares epoch 1, and its committer commits it: nothing shows before the statement has
+//!   succeeded, where the sink can do that.
+//! * The binder decides what is a valid query; batch mode runs all of it, ORDER BY and joins included.
 
 mod provider;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, ScalarValue};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, TableScan};
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
+use dflow_common::metrics::RECORDS_OUT;
 use dflow_common::{Span, SqlType};
-use dflow_connector_api::Sink;
+use dflow_connector_api::Predicate;
 
 use crate::bind::Functions;
 use crate::bind::context::planned_table;
 use crate::catalog::{ColumnSource, Table, table_schema};
 use crate::error::{self, Errors, Result, at};
+use crate::rel;
+use crate::rel::pushdown::translate;
 use crate::session::merge_options;
 use crate::settings::Resolved;
 use crate::sink::{Feed, Mapping};
-
+use crate::stream::build::sink_edge;
 use crate::stream::connect::Connectors;
 use crate::stream::output;
 
+use provider::ScannedTable;
 pub use run::BatchJob;
+use run::{Destination, Statement};
 
 /// Where the rows of a statement go.
 pub(crate) enum Target {
@@ -56,29 +66,37 @@ pub(crate) fn plan(
     span: Span,
 ) -> Result<BatchJob> {
     let plan = with_scans(connectors, plan, span)?;
-    let internal = |e: DataFusionError| Errors::from(at(error::BAD_QUERY, span, e.strip_backtrace(), ""));
-    let (plan, sink, edge, name, columns) = match target {
+    let (plan, destination, output) = match target {
         Target::Table(mapping) => {
-            let sink: Arc<dyn Sink> = connectors.sink(&mapping.table, &mapping.options)?;
-            let plan = project(plan, &mapping, functions).map_err(internal)?;
-            let columns = mapping
-                .table
-                .persisted()
-                .into_iter()
-                .map(|i| (mapping.table.columns[i].name.clone(), mapping.table.columns[i].ty.clone()))
-                .collect::<Vec<_>>();
-            let edge = crate::stream::build::sink_edge(&mapping.table, settings);
-            (plan, sink, Some(edge), mapping.table.id.to_string(), columns)
+            let table = &mapping.table;
+            let columns = table.persisted().into_iter().map(|i| &table.columns[i]);
+            let destination = Destination {
+                sink: connectors.sink(table, &mapping.options)?,
+                name: table.id.to_string(),
+                columns: columns.map(|c| (c.name.clone(), c.ty.clone())).collect(),
+                edge: Some(sink_edge(table, settings)),
+            };
+            (project(plan, &mapping, functions).map_err(|e| unplanned(&e, span))?, destination, None)
         }
         Target::Output(columns) => {
             let (sink, query) = output(columns.clone(), true);
-            let mut job =
-                BatchJob::new(connectors, plan, columns, sink, None, "(result)".into(), description, settings);
-            job.output = Some(query);
-            return Ok(job);
+            (plan, Destination { sink, name: "(result)".into(), columns, edge: None }, Some(query))
         }
     };
-    Ok(BatchJob::new(connectors, plan, columns, sink, edge, name, description, settings))
+    let statement = Statement {
+        plan,
+        destination,
+        span,
+        job: settings.job.name.clone(),
+        parallelism: settings.parallelism,
+        env: connectors.engine.env.clone(),
+        metrics: connectors.engine.metrics.clone(),
+    };
+    Ok(BatchJob::new(description, output, statement))
+}
+
+fn unplanned(e: &DataFusionError, span: Span) -> Errors {
+    at(error::BAD_QUERY, span, e.strip_backtrace(), "").into()
 }
 
 /// The columns of the sink from those of the query.
@@ -110,52 +128,90 @@ fn project(plan: LogicalPlan, mapping: &Mapping, functions: &Functions) -> dataf
 }
 
 /// Puts bounded scans of the columns in use in the place of the tables, and their computed columns on top.
+///
+/// Filters are first moved as near to the tables as they go; what stands right above a table is offered to its connector.
+/// The filter stays: a connector may ignore the offer.
 fn with_scans(connectors: &Connectors<'_>, plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
-    let internal = |e: DataFusionError| Errors::from(at(error::BAD_QUERY, span, e.strip_backtrace(), ""));
-    let prune = Optimizer::with_rules(vec![Arc::new(OptimizeProjections::new())]);
-    let plan = prune.optimize(plan, &OptimizerContext::new(), |_, _| {}).map_err(internal)?;
+    let rules = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
+    let plan = rules.optimize(plan, &OptimizerContext::new(), |_, _| {}).map_err(|e| unplanned(&e, span))?;
     let mut refused: Option<Errors> = None;
-    let changed = plan.transform_up(|node| {
-        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let Some(planned) = planned_table(&scan.source).cloned() else { return Ok(Transformed::no(node)) };
-        let table = &planned.table;
-        let wanted: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..table.columns.len()).collect());
-        let (schema, indices) = table.connector_schema();
-        let mut read: Vec<usize> = wanted.iter().flat_map(|i| inputs_of(table, *i, &indices)).collect();
-        read.sort_unstable();
-        read.dedup();
-        if read.is_empty() {
-            // Rows without columns cannot be counted.
-            read.push(0);
+    let mut replace = |scan: &TableScan, filter: Option<&Expr>| match opened(connectors, scan, filter) {
+        Ok(Some(done)) => done.map(Some),
+        Ok(None) => Ok(None),
+        Err(e) => {
+            refused = Some(e);
+            Err(DataFusionError::Plan("refused".into()))
         }
-        let options = merge_options(&table.options, &planned.hint);
-        let opened = match connectors.scan(table, options, read.clone()) {
-            Ok(opened) => opened,
-            Err(e) => {
-                refused.get_or_insert(e.at_default(planned.span));
-                return Err(DataFusionError::Plan("refused".into()));
-            }
-        };
-        let fields = table_schema(read.iter().map(|i| (schema.columns[*i].name.as_str(), &schema.columns[*i].ty)));
-        let source = provider_as_source(Arc::new(provider::table(opened, fields)?));
-        let exprs: Vec<Expr> = wanted
-            .iter()
-            .map(|i| match &table.columns[*i].source {
-                ColumnSource::Computed { expr, .. } => (**expr).clone().alias(table.columns[*i].name.as_str()),
-                _ => Expr::Column(Column::new_unqualified(table.columns[*i].name.clone())),
-            })
-            .collect();
-        let scan = LogicalPlanBuilder::scan(scan.table_name.clone(), source, None)?
-            .project(exprs)?
-            .alias(scan.table_name.clone())?
-            .build()?;
-        Ok(Transformed::yes(scan))
+    };
+    let changed = plan.transform_down_with_subqueries(|node| match &node {
+        LogicalPlan::Filter(filter) => {
+            let LogicalPlan::TableScan(scan) = filter.input.as_ref() else { return Ok(Transformed::no(node)) };
+            let Some(input) = replace(scan, Some(&filter.predicate))? else { return Ok(Transformed::no(node)) };
+            let filter = Filter::try_new(filter.predicate.clone(), Arc::new(input))?;
+            Ok(Transformed::new(LogicalPlan::Filter(filter), true, TreeNodeRecursion::Jump))
+        }
+        LogicalPlan::TableScan(scan) => match replace(scan, None)? {
+            Some(done) => Ok(Transformed::new(done, true, TreeNodeRecursion::Jump)),
+            None => Ok(Transformed::no(node)),
+        },
+        _ => Ok(Transformed::no(node)),
     });
     match (refused, changed) {
         (Some(errors), _) => Err(errors),
         (None, Ok(done)) => Ok(done.data),
-        (None, Err(e)) => Err(internal(e)),
+        (None, Err(e)) => Err(unplanned(&e, span)),
     }
+}
+
+/// A scan of a planned table, opened; `None` when the scan is of something else.
+fn opened(
+    connectors: &Connectors<'_>,
+    scan: &TableScan,
+    filter: Option<&Expr>,
+) -> Result<Option<datafusion::common::Result<LogicalPlan>>> {
+    let Some(planned) = planned_table(&scan.source) else { return Ok(None) };
+    let table = &planned.table;
+    let wanted: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..table.columns.len()).collect());
+    let (schema, indices) = table.connector_schema();
+    let mut read: Vec<usize> = wanted.iter().flat_map(|i| inputs_of(table, *i, &indices)).collect();
+    read.sort_unstable();
+    read.dedup();
+    if read.is_empty() && !schema.columns.is_empty() {
+        // Rows without columns cannot be counted.
+        read.push(0);
+    }
+    let options = merge_options(&table.options, &planned.hint);
+    let predicate = filter.and_then(|f| predicate(table, f, &indices));
+    let opened = connectors.scan(table, options, read.clone(), predicate).map_err(|e| e.at_default(planned.span))?;
+    let name = format!("source[{}]", table.id);
+    let scanned = ScannedTable {
+        scan: opened,
+        schema: table_schema(read.iter().map(|i| (schema.columns[*i].name.as_str(), &schema.columns[*i].ty))),
+        name: table.id.to_string(),
+        span: planned.span,
+        read: connectors.engine.metrics.counter(&RECORDS_OUT, &[&connectors.job, &name]),
+    };
+    let column = |i: &usize| match &table.columns[*i].source {
+        ColumnSource::Computed { expr, .. } => (**expr).clone().alias(table.columns[*i].name.as_str()),
+        _ => Expr::Column(Column::new_unqualified(table.columns[*i].name.clone())),
+    };
+    let replaced = scanned.provider().and_then(|provider| {
+        LogicalPlanBuilder::scan(scan.table_name.clone(), provider_as_source(Arc::new(provider)), None)?
+            .project(wanted.iter().map(column))?
+            .alias(scan.table_name.clone())?
+            .build()
+    });
+    Ok(Some(replaced))
+}
+
+/// What of a filter above a table its connector can be told.
+fn predicate(table: &Table, filter: &Expr, indices: &[usize]) -> Option<Predicate> {
+    let numbered = |c: &Column| match table.index_of(&c.name) {
+        Some(i) => Ok(rel::expr::column(i)),
+        None => Err(DataFusionError::Plan(format!("no column {}", c.name))),
+    };
+    let filter = rel::expr::replace_columns(filter.clone(), &numbered).ok()?;
+    translate(&filter, &|i| indices.iter().position(|k| *k == i))
 }
 
 /// The connector's columns behind a table's column.

@@ -40,8 +40,9 @@ pub(crate) fn push_down(plan: &mut Plan) {
     }
 }
 
-/// The part of a filter that can be said; `None` when none can. It keeps every row the filter keeps.
-fn translate(e: &Expr, column: &dyn Fn(usize) -> Option<usize>) -> Option<Predicate> {
+/// The part of a filter over [`expr::column`]s that can be said; `None` when none can. It keeps every row the filter keeps.
+/// `column`: the connector's number of a column, where it has one.
+pub(crate) fn translate(e: &Expr, column: &dyn Fn(usize) -> Option<usize>) -> Option<Predicate> {
     match e {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             // Either half alone keeps what both keep.

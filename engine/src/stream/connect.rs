@@ -64,14 +64,15 @@ impl Connectors<'_> {
         self.factory(&s.table)?.source(&request).map_err(Errors::from)
     }
 
-    /// Opens a bounded scan of these columns.
+    /// Opens a bounded scan of these columns of the rows that may match `predicate`.
     pub(crate) fn scan(
         &self,
         table: &Table,
         options: Vec<RawOption>,
         projection: Vec<usize>,
+        predicate: Option<Predicate>,
     ) -> Result<Arc<dyn TableScan>> {
-        let request = self.request(table, options, projection, vec![], None);
+        let request = self.request(table, options, projection, vec![], predicate);
         self.factory(table)?.scan(&request).map_err(Errors::from)
     }
 
