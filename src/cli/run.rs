@@ -302,25 +302,23 @@ impl Run<'_> {
             Err(e) => return self.report.fail(&e, self.sources),
         };
         let (description, pipe) = (job.description.clone(), self.house.pipe.clone());
-        let running = self.house.env.spawner.spawn_cpu("batch", async move { job.run().await });
         let result = tokio::select! {
             biased;
-            // A batch statement has no state to save: it is left, and what was not committed is never seen.
+            // A batch statement has no state to save: dropping it stops it, and what was not committed is never seen.
             code = signals.next() => {
                 self.report.status("stopped; the statement has no result");
                 return code;
             }
             () = pipe.done() => return 0,
-            result = running => result,
+            result = job.run() => result,
         };
         let code = match result {
-            Ok(Ok(rows)) => {
+            Ok(rows) => {
                 let took = self.house.env.clock.monotonic().saturating_sub(started);
                 self.report.status(&format!("{description}: {} in {}", plural(rows, "row"), format_duration(took)));
                 0
             }
-            Ok(Err(e)) => self.report.fail(&e.diagnostic(), self.sources),
-            Err(e) => self.report.fail(&super::bug(&e.to_string(), None), self.sources),
+            Err(e) => self.report.fail(&e.diagnostic(), self.sources),
         };
         match printer {
             Some(printer) => self.printed(printer.await, code),

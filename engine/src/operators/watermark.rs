@@ -26,12 +26,14 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::max;
 use arrow::datatypes::{
-    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use dflow_common::{ChangeBatch, Span};
-use dflow_runtime::operator::{Operator, OperatorContext, OperatorFactory, Output, SplitEvent, Watermark};
+use dflow_runtime::operator::{self, OperatorContext, OperatorFactory, Output, SplitEvent, Watermark};
 use dflow_runtime::{Error, Result};
 
 use super::error;
@@ -59,7 +61,7 @@ pub struct WatermarkSpec {
 }
 
 impl OperatorFactory for WatermarkSpec {
-    fn create(&self, _: &OperatorContext) -> Result<Box<dyn Operator>> {
+    fn create(&self, _: &OperatorContext) -> Result<Box<dyn operator::Operator>> {
         Ok(Box::new(Assigner {
             spec: self.clone(),
             splits: BTreeMap::new(),
@@ -100,6 +102,25 @@ struct Assigner {
 }
 
 impl Assigner {
+    /// The newest watermark of a batch in microseconds; `None` when all are NULL.
+    fn newest_us(&self, batch: &ChangeBatch) -> Result<Option<i64>> {
+        let rows = match shifted_column(&self.spec.expr) {
+            // The newest row has the newest watermark: one row is computed, not a batch.
+            Some(column) => match newest_row(batch.column(column)) {
+                Some(row) => batch.data.slice(row, 1),
+                None => return Ok(None),
+            },
+            None => batch.data.clone(),
+        };
+        let times = self
+            .spec
+            .expr
+            .evaluate(&rows)
+            .and_then(|v| v.into_array(rows.num_rows()))
+            .map_err(|e| error::expression(&e, self.spec.span, &self.spec.expr.to_string()))?;
+        max_us(&times)
+    }
+
     fn idle_timeout_us(&self) -> Option<u64> {
         self.spec.idle_timeout.filter(|t| !t.is_zero()).map(|t| t.as_micros() as u64)
     }
@@ -146,18 +167,12 @@ impl Assigner {
     }
 }
 
-impl Operator for Assigner {
+impl operator::Operator for Assigner {
     fn process(&mut self, _input: usize, batch: ChangeBatch, out: &mut Output) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
-        let times = self
-            .spec
-            .expr
-            .evaluate(&batch.data)
-            .and_then(|v| v.into_array(batch.num_rows()))
-            .map_err(|e| error::expression(&e, self.spec.span, &self.spec.expr.to_string()))?;
-        let newest = max_us(&times)?;
+        let newest = self.newest_us(&batch)?;
         let split = self.splits.entry(self.current).or_insert_with(Split::new);
         split.data_since_tick = true;
         split.idle = false;
@@ -214,11 +229,41 @@ fn max_us(times: &ArrayRef) -> Result<Option<i64>> {
     })
 }
 
+/// The column of `ts`, `ts - INTERVAL '…'` or `ts + INTERVAL '…'`: expressions that never fall while the column grows.
+fn shifted_column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    let expr = match expr.downcast_ref::<BinaryExpr>() {
+        Some(b) if matches!(b.op(), Operator::Plus | Operator::Minus) => {
+            let literal = b.right().downcast_ref::<Literal>()?;
+            matches!(literal.value().data_type(), DataType::Interval(_) | DataType::Duration(_)).then(|| b.left())?
+        }
+        _ => expr,
+    };
+    expr.downcast_ref::<Column>().map(Column::index)
+}
+
+/// The row of the greatest timestamp; `None` when all are NULL.
+fn newest_row(times: &ArrayRef) -> Option<usize> {
+    fn row<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef) -> Option<usize> {
+        let times = times.as_primitive::<T>();
+        let newest = max(times)?;
+        (0..times.len()).find(|i| times.value(*i) == newest && times.is_valid(*i))
+    }
+    match times.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => row::<TimestampSecondType>(times),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => row::<TimestampMillisecondType>(times),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => row::<TimestampMicrosecondType>(times),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => row::<TimestampNanosecondType>(times),
+        // Not a time: computing it says what is wrong.
+        _ => Some(0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{RecordBatch, TimestampMillisecondArray};
-    use datafusion::physical_expr::expressions::Column;
-    use dflow_runtime::operator::Element;
+    use arrow::datatypes::IntervalMonthDayNano;
+    use datafusion::common::ScalarValue;
+    use dflow_runtime::operator::{Element, Operator as _};
 
     use super::*;
 
@@ -241,6 +286,31 @@ mod tests {
             quiet_since_us: None,
             data_since_tick: false,
         }
+    }
+
+    #[test]
+    fn a_delayed_column_has_the_watermark_of_its_newest_row() {
+        let interval =
+            |months, nanos| ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, 0, nanos)));
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new("ts", 0));
+        let minus = |value| -> Arc<dyn PhysicalExpr> {
+            Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Minus, Arc::new(Literal::new(value))))
+        };
+        for (expr, expected) in [
+            (Arc::clone(&column), 90_000_000),
+            (minus(interval(0, 5_000_000_000)), 85_000_000),
+            (minus(interval(1, 0)), 90_000_000 - 31 * 86_400_000_000),
+        ] {
+            assert_eq!(shifted_column(&expr), Some(0));
+            let mut a = assigner(None, WatermarkEmission::Periodic);
+            a.spec.expr = expr;
+            assert_eq!(a.newest_us(&rows(&[Some(7), None, Some(90_000), Some(-1)])).unwrap(), Some(expected));
+            assert_eq!(a.newest_us(&rows(&[None, None])).unwrap(), None);
+        }
+        // A difference of columns may fall while one of them grows.
+        let both: Arc<dyn PhysicalExpr> =
+            Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Minus, Arc::clone(&column)));
+        assert_eq!(shifted_column(&both), None);
     }
 
     fn rows(times: &[Option<i64>]) -> ChangeBatch {
