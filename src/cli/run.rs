@@ -312,6 +312,8 @@ impl Run<'_> {
             () = pipe.done() => return 0,
             result = job.run() => result,
         };
+        // It holds the sending end of its rows: the printer ends with it.
+        drop(job);
         let code = match result {
             Ok(rows) => {
                 let took = self.house.env.clock.monotonic().saturating_sub(started);
