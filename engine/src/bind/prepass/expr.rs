@@ -297,8 +297,7 @@ impl Rewriter<'_, '_> {
         }
         let name = written.trim_matches('`').to_lowercase();
         let name_span = f.name.0.first().and_then(|p| dsl::span_of(self.pass.source, p.span())).unwrap_or(span);
-        if let Some(over) = &f.over {
-            let _ = over;
+        if f.over.is_some() {
             self.pass.refuse_in_stream("OVER", span);
         }
         if f.null_treatment.is_some() {
@@ -307,16 +306,14 @@ impl Rewriter<'_, '_> {
         if !f.within_group.is_empty() {
             self.pass.refuse("WITHIN GROUP", span);
         }
-        let mut count = 0;
         if let sql::FunctionArguments::List(list) = &f.args {
-            count = list.args.len();
             if !list.clauses.is_empty() {
                 self.pass.refuse(format!("this clause in {}", written.to_uppercase()), span);
             }
             if list.args.iter().any(|a| !matches!(a, sql::FunctionArg::Unnamed(_))) {
                 self.pass.refuse("a named argument", span);
             }
-            if list.duplicate_treatment == Some(sql::DuplicateTreatment::Distinct) && count > 1 {
+            if list.duplicate_treatment == Some(sql::DuplicateTreatment::Distinct) && list.args.len() > 1 {
                 self.pass.refuse(format!("{}(DISTINCT …) of several columns", written.to_uppercase()), span);
             }
         }
@@ -349,7 +346,6 @@ impl Rewriter<'_, '_> {
                 });
             }
         }
-        let _ = count;
     }
 
     /// `EXTRACT(unit FROM t)` as a function of two arguments.
