@@ -23,15 +23,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::max;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    ArrowPrimitiveType, DataType, IntervalUnit, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use dflow_common::{ChangeBatch, Span};
 use dflow_runtime::operator::{self, OperatorContext, OperatorFactory, Output, SplitEvent, Watermark};
 use dflow_runtime::{Error, Result};
@@ -104,21 +105,24 @@ struct Assigner {
 impl Assigner {
     /// The newest watermark of a batch in microseconds; `None` when all are NULL.
     fn newest_us(&self, batch: &ChangeBatch) -> Result<Option<i64>> {
-        let rows = match shifted_column(&self.spec.expr) {
-            // The newest row has the newest watermark: one row is computed, not a batch.
-            Some(column) => match newest_row(batch.column(column)) {
-                Some(row) => batch.data.slice(row, 1),
-                None => return Ok(None),
-            },
-            None => batch.data.clone(),
-        };
-        let times = self
-            .spec
-            .expr
-            .evaluate(&rows)
+        let mut rows = batch.data.clone();
+        if let Some(time) = shifted(&self.spec.expr) {
+            let times = self.evaluate(time, &rows)?;
+            // The newest row has the newest watermark: one row is shifted, not a batch.
+            if matches!(times.data_type(), DataType::Timestamp(..)) {
+                match newest_row(&times) {
+                    Some(row) => rows = rows.slice(row, 1),
+                    None => return Ok(None),
+                }
+            }
+        }
+        max_us(&self.evaluate(&self.spec.expr, &rows)?)
+    }
+
+    fn evaluate(&self, expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<ArrayRef> {
+        expr.evaluate(rows)
             .and_then(|v| v.into_array(rows.num_rows()))
-            .map_err(|e| error::expression(&e, self.spec.span, &self.spec.expr.to_string()))?;
-        max_us(&times)
+            .map_err(|e| error::expression(&e, self.spec.span, &self.spec.expr.to_string()))
     }
 
     fn idle_timeout_us(&self) -> Option<u64> {
@@ -229,16 +233,26 @@ fn max_us(times: &ArrayRef) -> Result<Option<i64>> {
     })
 }
 
-/// The column of `ts`, `ts - INTERVAL '…'` or `ts + INTERVAL '…'`: expressions that never fall while the column grows.
-fn shifted_column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
-    let expr = match expr.downcast_ref::<BinaryExpr>() {
-        Some(b) if matches!(b.op(), Operator::Plus | Operator::Minus) => {
-            let literal = b.right().downcast_ref::<Literal>()?;
-            matches!(literal.value().data_type(), DataType::Interval(_) | DataType::Duration(_)).then(|| b.left())?
-        }
-        _ => expr,
+/// The time inside `time - INTERVAL '…'`, `time + INTERVAL '…'` and casts to another precision: expressions that never
+/// fall while the time grows. `None` for the time itself and for all others.
+fn shifted(expr: &Arc<dyn PhysicalExpr>) -> Option<&Arc<dyn PhysicalExpr>> {
+    let inner = if let Some(b) = expr.downcast_ref::<BinaryExpr>() {
+        let literal = b.right().downcast_ref::<Literal>()?;
+        (fixed_length(literal.value()) && matches!(b.op(), Operator::Plus | Operator::Minus)).then(|| b.left())?
+    } else {
+        let cast = expr.downcast_ref::<CastExpr>()?;
+        matches!(cast.cast_type(), DataType::Timestamp(..)).then(|| cast.expr())?
     };
-    expr.downcast_ref::<Column>().map(Column::index)
+    Some(shifted(inner).unwrap_or(inner))
+}
+
+/// Whether an interval is equally long everywhere. A month before March 30th, 23:00 is later than one before March 31st,
+/// 01:00.
+fn fixed_length(interval: &ScalarValue) -> bool {
+    match interval {
+        ScalarValue::IntervalMonthDayNano(Some(i)) => i.months == 0,
+        other => matches!(other.data_type(), DataType::Interval(IntervalUnit::DayTime) | DataType::Duration(_)),
+    }
 }
 
 /// The row of the greatest timestamp; `None` when all are NULL.
@@ -253,16 +267,15 @@ fn newest_row(times: &ArrayRef) -> Option<usize> {
         DataType::Timestamp(TimeUnit::Millisecond, _) => row::<TimestampMillisecondType>(times),
         DataType::Timestamp(TimeUnit::Microsecond, _) => row::<TimestampMicrosecondType>(times),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => row::<TimestampNanosecondType>(times),
-        // Not a time: computing it says what is wrong.
-        _ => Some(0),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{RecordBatch, TimestampMillisecondArray};
+    use arrow::array::TimestampMillisecondArray;
     use arrow::datatypes::IntervalMonthDayNano;
-    use datafusion::common::ScalarValue;
+    use datafusion::physical_expr::expressions::Column;
     use dflow_runtime::operator::{Element, Operator as _};
 
     use super::*;
@@ -289,28 +302,44 @@ mod tests {
     }
 
     #[test]
-    fn a_delayed_column_has_the_watermark_of_its_newest_row() {
+    fn a_delayed_time_has_the_watermark_of_its_newest_row() {
         let interval =
             |months, nanos| ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, 0, nanos)));
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new("ts", 0));
-        let minus = |value| -> Arc<dyn PhysicalExpr> {
-            Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Minus, Arc::new(Literal::new(value))))
+        let minus = |of: &Arc<dyn PhysicalExpr>, value| -> Arc<dyn PhysicalExpr> {
+            Arc::new(BinaryExpr::new(Arc::clone(of), Operator::Minus, Arc::new(Literal::new(value))))
         };
-        for (expr, expected) in [
-            (Arc::clone(&column), 90_000_000),
-            (minus(interval(0, 5_000_000_000)), 85_000_000),
-            (minus(interval(1, 0)), 90_000_000 - 31 * 86_400_000_000),
+        let to_micros = |of: &Arc<dyn PhysicalExpr>| -> Arc<dyn PhysicalExpr> {
+            Arc::new(CastExpr::new(Arc::clone(of), DataType::Timestamp(TimeUnit::Microsecond, None), None))
+        };
+        // A month has no fixed length; a difference of columns may fall while one of them grows.
+        let both: Arc<dyn PhysicalExpr> =
+            Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Minus, Arc::clone(&column)));
+        assert!(shifted(&both).is_none());
+        for (expr, one_row, expected) in [
+            (Arc::clone(&column), false, 90_000_000),
+            (minus(&column, interval(0, 5_000_000_000)), true, 85_000_000),
+            (minus(&to_micros(&column), interval(0, 5_000_000_000)), true, 85_000_000),
+            (to_micros(&minus(&column, interval(0, 5_000_000_000))), true, 85_000_000),
+            (minus(&column, interval(1, 0)), false, 90_000_000 - 31 * 86_400_000_000),
         ] {
-            assert_eq!(shifted_column(&expr), Some(0));
+            assert_eq!(shifted(&expr).is_some(), one_row, "{expr}");
             let mut a = assigner(None, WatermarkEmission::Periodic);
             a.spec.expr = expr;
             assert_eq!(a.newest_us(&rows(&[Some(7), None, Some(90_000), Some(-1)])).unwrap(), Some(expected));
             assert_eq!(a.newest_us(&rows(&[None, None])).unwrap(), None);
         }
-        // A difference of columns may fall while one of them grows.
-        let both: Arc<dyn PhysicalExpr> =
-            Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Minus, Arc::clone(&column)));
-        assert_eq!(shifted_column(&both), None);
+    }
+
+    #[test]
+    fn a_month_less_may_turn_two_times_around() {
+        let month = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(1, 0, 0)));
+        let mut a = assigner(None, WatermarkEmission::Periodic);
+        a.spec.expr =
+            Arc::new(BinaryExpr::new(Arc::new(Column::new("ts", 0)), Operator::Minus, Arc::new(Literal::new(month))));
+        // 2023-03-30 23:00 and 2023-03-31 01:00 become 2023-02-28 23:00 and 2023-02-28 01:00.
+        let newest = a.newest_us(&rows(&[Some(1_680_217_200_000), Some(1_680_224_400_000)])).unwrap();
+        assert_eq!(newest, Some(1_677_625_200_000_000));
     }
 
     fn rows(times: &[Option<i64>]) -> ChangeBatch {

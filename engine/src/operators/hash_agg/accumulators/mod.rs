@@ -165,10 +165,9 @@ pub(super) fn values(ty: &DataType) -> Result<Box<dyn Accumulator>> {
 
 /// A table of distinct values of an argument with one count per filter.
 pub(super) fn distinct(ty: &DataType, variants: usize, retracts: bool) -> Result<Box<dyn super::distinct::Distinct>> {
-    use super::distinct::DistinctTable;
     Ok(match value::repr(ty)? {
-        value::Repr::I64 => Box::new(DistinctTable::<i64>::new(ty.clone(), variants, retracts)),
-        value::Repr::I128 => Box::new(DistinctTable::<i128>::new(ty.clone(), variants, retracts)),
-        value::Repr::Bytes => Box::new(DistinctTable::<Bytes>::new(ty.clone(), variants, retracts)),
+        value::Repr::I64 => super::distinct::table::<i64>(ty, variants, retracts),
+        value::Repr::I128 => super::distinct::table::<i128>(ty, variants, retracts),
+        value::Repr::Bytes => super::distinct::table::<Bytes>(ty, variants, retracts),
     })
 }

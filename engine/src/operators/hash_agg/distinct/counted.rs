@@ -1,13 +1,7 @@
-//! DISTINCT: which values of a column a group has seen, once for all DISTINCT calls of that column.
+//! Values with a count per filter: for input that removes, or for more filters than [`super::seen`] has bits.
 //!
-//! # Example
-//! `COUNT(DISTINCT v), SUM(DISTINCT v) FILTER (WHERE f)`: one table with two counts, one per filter.
-//! ```text
-//! in   + (a, 7, f)   + (a, 7, not f)   - (a, 7, f)       counts of (a, 7)   [1, 1] -> [2, 1] -> [1, 0]
-//! out  no filter: +7              filter f: +7, -7       what the accumulators behind see: only 0 <-> 1
-//! ```
 //! # Invariants
-//! * NULL is not a value. An entry with only zero counts does not exist.
+//! * An entry with only zero counts does not exist.
 //! * For input that never removes, counts stop at 1, so a value seen again is not a change.
 
 use std::collections::BTreeMap;
@@ -21,41 +15,8 @@ use dflow_runtime::{Error, Result};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
-use super::accumulators::{Missing, SideTable, Signs, Value, extend};
-use crate::operators::key_table::mix;
-
-/// Rows at which a value came or went, for one filter.
-pub(super) struct Transitions {
-    /// The rows.
-    pub(super) selected: BooleanBuffer,
-    /// Their kinds; empty when all add.
-    pub(super) kinds: Vec<i8>,
-}
-
-/// A table of one column.
-pub(super) trait Distinct: SideTable + Send {
-    /// Takes a batch. `valid`: rows whose value is not NULL; `filters`: per variant, the rows that pass.
-    fn update(
-        &mut self,
-        slots: &[u32],
-        signs: Signs<'_>,
-        values: &ArrayRef,
-        valid: Option<&BooleanBuffer>,
-        filters: &[Option<BooleanBuffer>],
-    ) -> Result<Vec<Transitions>, Missing>;
-
-    /// Makes room for slots below `end`.
-    fn grow(&mut self, end: usize);
-
-    /// Checks that `slots`, whose groups have left, have no value left.
-    fn free(&mut self, slots: &[u32]) -> Result<(), Missing>;
-
-    /// The table under its other name.
-    fn as_side(&mut self) -> &mut dyn SideTable;
-
-    /// Bytes held.
-    fn bytes(&self) -> usize;
-}
+use super::{Distinct, Transitions, hash, side_fields};
+use crate::operators::hash_agg::accumulators::{Missing, SideTable, Signs, Value, extend};
 
 struct Entry<V> {
     value: Option<V>,
@@ -65,7 +26,7 @@ struct Entry<V> {
 }
 
 /// See the module.
-pub(super) struct DistinctTable<V> {
+pub(in super::super) struct DistinctTable<V> {
     ty: DataType,
     variants: usize,
     retracts: bool,
@@ -81,7 +42,7 @@ pub(super) struct DistinctTable<V> {
 }
 
 impl<V: Value> DistinctTable<V> {
-    pub(super) fn new(ty: DataType, variants: usize, retracts: bool) -> Self {
+    pub(in super::super) fn new(ty: DataType, variants: usize, retracts: bool) -> Self {
         Self {
             ty,
             variants,
@@ -96,14 +57,10 @@ impl<V: Value> DistinctTable<V> {
         }
     }
 
-    fn hash(slot: u32, key: &V::Key) -> u64 {
-        mix(V::hash(key).wrapping_add(u64::from(slot).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-    }
-
     /// Finds or adds an entry.
     #[inline]
     fn intern(&mut self, slot: u32, key: &V::Key) -> u32 {
-        let hash = Self::hash(slot, key);
+        let hash = hash::<V>(slot, key);
         let entries = &self.entries;
         let found = self.table.entry(hash, |e| e.0 == hash && is(&entries[e.1 as usize], slot, key), |e| e.0);
         match found {
@@ -130,7 +87,7 @@ impl<V: Value> DistinctTable<V> {
     }
 
     fn find(&self, slot: u32, key: &V::Key) -> Option<u32> {
-        let hash = Self::hash(slot, key);
+        let hash = hash::<V>(slot, key);
         let found = self.table.find(hash, |e| e.0 == hash && is(&self.entries[e.1 as usize], slot, key));
         found.map(|e| e.1)
     }
@@ -140,7 +97,7 @@ impl<V: Value> DistinctTable<V> {
         let entry = &mut self.entries[id as usize];
         let value = entry.value.take()?;
         let key: &V::Key = value.borrow();
-        let hash = Self::hash(entry.slot, key);
+        let hash = hash::<V>(entry.slot, key);
         if let Ok(e) = self.table.find_entry(hash, |e| e.1 == id) {
             e.remove();
         }
@@ -247,8 +204,7 @@ impl<V: Value> Distinct for DistinctTable<V> {
 
 impl<V: Value> SideTable for DistinctTable<V> {
     fn side_fields(&self) -> Vec<Field> {
-        let counts = (0..self.variants).map(|v| Field::new(format!("count{v}"), DataType::Int64, true));
-        std::iter::once(Field::new("value", self.ty.clone(), true)).chain(counts).collect()
+        side_fields(&self.ty, self.variants)
     }
 
     fn side_save(&mut self, _slots: &[u32], all: bool) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
