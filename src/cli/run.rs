@@ -20,7 +20,7 @@ use dflow::common::{Classified, Diagnostic, Env, SourceMap};
 use dflow::dsl::vars::Variables;
 use dflow::error::BUG;
 use dflow::pipeline::{self, Compiled, State};
-use dflow::runtime::config::RestoreMode;
+use dflow::settings::Overridden;
 use dflow::stream::{Guarantee, JobSummary, QueryOutput};
 use dflow::{CompiledStatement, Engine, Session, SessionOptions, StreamJob};
 use dflow_connector_datagen::PrintFactory;
@@ -137,8 +137,12 @@ pub(crate) fn run(args: &RunArgs, report: &Arc<Report>) -> u8 {
     flags.extend(parallelism_flag(args.parallelism, house.cores));
     flags.extend(
         args.checkpoint_interval
-            .map(|d| ("execution.checkpointing.interval", format!("{} ms", d.as_millis()), "--checkpoint-interval")),
+            .map(|d| ("execution.checkpointing.interval", format_duration(d), "--checkpoint-interval")),
     );
+    let state_dir = args.state_dir.as_ref().map(|dir| dir.display().to_string());
+    flags.extend(state_dir.map(|dir| ("execution.checkpointing.dir", dir, "--state-dir")));
+    flags
+        .extend((args.restore != "auto").then(|| ("execution.state-recovery.path", args.restore.clone(), "--restore")));
     let (script, Compiled(compiled)) = match compiled(&house, &args.script, &flags, &mut sources, report) {
         Ok(done) => done,
         Err(errors) => return report.all(&errors, &sources),
@@ -151,7 +155,13 @@ pub(crate) fn run(args: &RunArgs, report: &Arc<Report>) -> u8 {
         return 0;
     }
     let retained_dir = compiled.settings.state_dir.map(|(dir, _)| dir);
-    let run = Run { args, report, house: &house, script: &script, state_root: retained_dir, sources: &sources };
+    let overridden = overridden(&compiled.settings.overridden, &sources);
+    // A streaming job tells it in its head.
+    if !compiled.statements.iter().any(|s| matches!(s, CompiledStatement::Stream(_))) {
+        overridden.iter().for_each(|line| report.status(line.trim_start()));
+    }
+    let run =
+        Run { overridden, args, report, house: &house, script: &script, state_root: retained_dir, sources: &sources };
     house.env.spawner.block_on(run.statements(compiled.statements))
 }
 
@@ -161,6 +171,8 @@ struct Run<'a> {
     report: &'a Report,
     house: &'a House,
     script: &'a Loaded,
+    /// A line per setting that a flag has overridden.
+    overridden: Vec<String>,
     /// `execution.checkpointing.dir`
     state_root: Option<String>,
     sources: &'a SourceMap,
@@ -190,18 +202,13 @@ impl Run<'_> {
 
     async fn stream(&self, mut job: StreamJob, signals: &mut Signals) -> u8 {
         job.config.stop_timeout = self.args.stop_timeout;
-        match self.args.restore.as_str() {
-            "auto" => {}
-            "require" => job.config.restore = RestoreMode::Require,
-            "none" => job.config.restore = RestoreMode::None,
-            path => job.config.restore = RestoreMode::Path(PathBuf::from(path)),
-        }
         let state = match self.state(&job) {
             Ok(state) => state,
             Err(e) => return self.report.fail(&e, self.sources),
         };
-        for line in head(&job.summary, &self.script.name, &state, job.config.checkpoint.interval) {
-            self.report.status(&line);
+        let head = head(&job.summary, &self.script.name, &state, job.config.checkpoint.interval);
+        for line in head.iter().chain(&self.overridden) {
+            self.report.status(line);
         }
         if self.args.dry_run {
             self.report.status("dry run: nothing was read or written");
@@ -357,6 +364,15 @@ impl Run<'_> {
         }
         script::default_state_dir(self.script, &job.config.name, |name| std::env::var_os(name)).map(State::Directory)
     }
+}
+
+/// What the script sets in vain: `parallelism.default = 2 (p.sql:3:1) is overridden by --parallelism 4`.
+fn overridden(all: &[Overridden], sources: &SourceMap) -> Vec<String> {
+    let line = |o: &Overridden| {
+        let place = o.span.and_then(|s| sources.place(s)).map(|p| format!(" ({p})")).unwrap_or_default();
+        format!("  setting    {} = {}{place} is overridden by {} {}", o.key, o.script, o.flag, o.value)
+    };
+    all.iter().map(line).collect()
 }
 
 /// What will run, before the first row moves.

@@ -236,3 +236,27 @@ fn verbose_tells_of_checkpoints_and_the_log_obeys_its_filter() {
     let told = json.err.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
     assert!(told.into_iter().any(|v| v["msg"] == "checkpoint complete" && v["epoch"] == "1"), "{json:#?}");
 }
+
+#[test]
+fn a_setting_that_a_flag_overrides_is_told_with_its_place() {
+    let place = Place::new();
+    place.write(
+        "p.sql",
+        "SET 'parallelism.default' = '3';
+SET 'execution.checkpointing.interval' = '1 min';
+SET 'execution.checkpointing.dir' = 'elsewhere';
+CREATE TABLE t (id INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+CREATE TABLE o (id INT) WITH ('connector' = 'blackhole');
+INSERT INTO o SELECT id FROM t;",
+    );
+    let ran = place.run(&["run", "p.sql", "-p", "2", "--state-dir", "here", "--checkpoint-interval", "5 s"]).expect(0);
+    for line in [
+        "parallelism.default = 3 (p.sql:1:29) is overridden by --parallelism 2",
+        "execution.checkpointing.interval = 1 min (p.sql:2:42) is overridden by --checkpoint-interval 5s",
+        "execution.checkpointing.dir = elsewhere (p.sql:3:37) is overridden by --state-dir here",
+    ] {
+        assert!(ran.err.lines().any(|l| l.trim_start() == format!("setting    {line}")), "{line}: {}", ran.err);
+    }
+    assert!(place.path("here").exists() && !place.path("elsewhere").exists());
+    assert!(!place.run(&["run", "p.sql", "--dry-run"]).expect(0).err.contains("overridden"));
+}

@@ -27,6 +27,9 @@ pub use keys::{Effect, FAMILIES, KEYS, KeySpec, flink_keys};
 pub(crate) use resolve::Fallbacks;
 pub use resolve::{Resolved, RuntimeMode};
 
+/// Goes before `parallelism.default`.
+const DEFAULT_PARALLELISM: &str = "table.exec.resource.default-parallelism";
+
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -58,6 +61,21 @@ pub struct Setting {
     pub value: OptionText,
     /// Where.
     pub origin: Origin,
+}
+
+/// A value of a script that a flag has taken the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overridden {
+    /// The key.
+    pub key: String,
+    /// What the script says, `***` when it is secret.
+    pub script: String,
+    /// Where it says so.
+    pub span: Option<Span>,
+    /// The flag.
+    pub flag: String,
+    /// What the flag says.
+    pub value: String,
 }
 
 /// The settings of a session.
@@ -127,6 +145,23 @@ impl Settings {
     /// What was set for a key.
     pub fn setting(&self, key: &str) -> Option<&Setting> {
         self.flags.get(key).or_else(|| self.script.get(key))
+    }
+
+    /// What flags have overridden, in the order of the script.
+    pub fn overridden(&self) -> Vec<Overridden> {
+        let wins = |(key, set): (&String, &Setting)| {
+            // One of these keys goes before the other, but not before a flag.
+            let by = if key == DEFAULT_PARALLELISM { "parallelism.default" } else { key.as_str() };
+            let Setting { value, origin: Origin::Flag(flag) } = self.flags.get(by)? else { return None };
+            Some(Overridden {
+                key: key.clone(),
+                script: set.value.shown().to_owned(),
+                span: set.origin.span(),
+                flag: flag.clone(),
+                value: value.shown().to_owned(),
+            })
+        };
+        self.script.iter().filter_map(wins).collect()
     }
 
     /// Everything that was set, in order, secrets as `***`.

@@ -7,7 +7,7 @@ use dflow_common::limits::{MAX_PARALLELISM_MAX, PARALLELISM_MAX};
 use dflow_common::{Diagnostic, Span};
 use dflow_runtime::config::{CheckpointConfig, EmissionConfig, JobConfig, RestartStrategy, RestoreMode};
 
-use super::{Origin, Settings, duration};
+use super::{DEFAULT_PARALLELISM, Origin, Overridden, Settings, duration};
 use crate::error::{self, Errors, Result};
 use crate::operators::sink_edge::{LengthEnforcer, NotNullEnforcer};
 
@@ -45,6 +45,8 @@ pub struct Resolved {
     pub cdc_events_duplicate: bool,
     /// Whether OPTIONS hints are allowed.
     pub dynamic_options: bool,
+    /// What the script set and a flag has overridden.
+    pub overridden: Vec<Overridden>,
 }
 
 /// What the settings fall back to.
@@ -70,9 +72,15 @@ impl Settings {
             latency_max: r.duration("table.exec.mini-batch.allow-latency"),
             rows_max: r.int("table.exec.mini-batch.size", 1, i64::from(u32::MAX), "1048576") as usize,
         };
-        job.restore = match self.get("execution.state-recovery.path") {
-            Some(path) => RestoreMode::Path(PathBuf::from(path)),
+        job.restore = match self.setting("execution.state-recovery.path") {
             None => RestoreMode::Auto,
+            // `--restore` has words of its own, which are paths in a script.
+            Some(s) => match (s.origin.span(), s.value.expose()) {
+                (None, "auto") => RestoreMode::Auto,
+                (None, "require") => RestoreMode::Require,
+                (None, "none") => RestoreMode::None,
+                (_, path) => RestoreMode::Path(PathBuf::from(path)),
+            },
         };
         job.ignore_unclaimed_state = r.bool("execution.state-recovery.ignore-unclaimed-state");
         let parallelism = r.parallelism(fallbacks.parallelism, job.max_parallelism);
@@ -109,6 +117,7 @@ impl Settings {
                 .is_none_or(|v| super::same(dflow_connector_api::OptionType::Bool, v, "retain_on_cancellation")),
             cdc_events_duplicate: r.bool("table.exec.source.cdc-events-duplicate"),
             dynamic_options: r.bool("table.dynamic-table-options.enabled"),
+            overridden: self.overridden(),
         };
         match Errors::from_list(r.errors) {
             Some(errors) => Err(errors),
@@ -153,9 +162,11 @@ impl Reader<'_> {
     }
 
     fn parallelism(&mut self, cores: usize, max_parallelism: u16) -> usize {
-        let key = match self.text("table.exec.resource.default-parallelism").as_str() {
+        let by_flag = matches!(self.settings.setting("parallelism.default"), Some(s) if s.origin.span().is_none());
+        let key = match self.text(DEFAULT_PARALLELISM).as_str() {
             "-1" | "" => "parallelism.default",
-            _ => "table.exec.resource.default-parallelism",
+            _ if by_flag => "parallelism.default",
+            _ => DEFAULT_PARALLELISM,
         };
         let most = PARALLELISM_MAX.min(usize::from(max_parallelism));
         let default = cores.clamp(1, most).to_string();

@@ -1,4 +1,5 @@
 use dflow_common::SourceId;
+use dflow_runtime::config::RestoreMode;
 
 use super::resolve::{Fallbacks, zone_for_test};
 use super::*;
@@ -137,4 +138,31 @@ fn every_key_is_declared_once_and_its_default_reads_as_its_type() {
         assert!(k.default.is_empty() || check_type(k.ty, k.default).is_ok(), "{}", k.key);
         assert_eq!(known(k.key).as_deref(), Some(k.key));
     }
+}
+
+#[test]
+fn a_flag_wins_over_every_spelling_and_says_so() {
+    let mut s = Settings::new();
+    set(&mut s, "parallelism.default", "2").unwrap();
+    set(&mut s, "table.exec.resource.default-parallelism", "3").unwrap();
+    set(&mut s, "execution.state-recovery.path", "none").unwrap();
+    let r = resolve(&s).unwrap();
+    assert_eq!((r.parallelism, r.job.restore), (3, RestoreMode::Path("none".into())));
+    assert_eq!(r.overridden, []);
+    s.set_flag("parallelism.default", "4", "--parallelism").unwrap();
+    s.set_flag("execution.state-recovery.path", "none", "--restore").unwrap();
+    s.set_flag("pipeline.name", "x", "--name").unwrap();
+    let r = resolve(&s).unwrap();
+    assert_eq!((r.parallelism, r.job.restore), (4, RestoreMode::None));
+    let told: Vec<_> =
+        r.overridden.iter().map(|o| format!("{} = {}: {} {}", o.key, o.script, o.flag, o.value)).collect();
+    assert_eq!(
+        told,
+        [
+            "parallelism.default = 2: --parallelism 4",
+            "table.exec.resource.default-parallelism = 3: --parallelism 4",
+            "execution.state-recovery.path = none: --restore none"
+        ]
+    );
+    assert!(r.overridden.iter().all(|o| o.span == Some(span(2))));
 }
