@@ -94,6 +94,9 @@ fn options_section(page: &mut String, options: &[OptionSpec], prefix: &str) {
             let names: Vec<_> = o.aliases.iter().map(|a| format!("`{prefix}{a}`")).collect();
             let _ = write!(meaning, " Also written {}.", names.join(", "));
         }
+        if o.without_effect {
+            meaning.push_str(" Without effect here: DF2308.");
+        }
         if o.secret {
             meaning.push_str(" Secret: never shown.");
         }

@@ -118,8 +118,15 @@ impl Errors {
             return None;
         }
         list.sort_by_key(|d| d.span().map(|s| (s.source, s.start)));
-        list.dedup();
-        Some(Errors(list))
+        // One mistake may be met on several ways: an option where its table is declared and where it is used.
+        let mut told: Vec<Diagnostic> = Vec::with_capacity(list.len());
+        for d in list {
+            let same_place = told.iter().rev().take_while(|t| t.span() == d.span());
+            if !same_place.into_iter().any(|t| *t == d) {
+                told.push(d);
+            }
+        }
+        Some(Errors(told))
     }
 
     /// The errors.

@@ -13,6 +13,7 @@ pub const CODES: &[CodeInfo] = &[
     UNKNOWN_FORMAT,
     ROLE_NOT_SUPPORTED,
     FORMAT_ROLE_NOT_SUPPORTED,
+    OPTION_WITHOUT_EFFECT,
 ];
 
 /// No connector of that name.
@@ -29,6 +30,8 @@ pub const UNKNOWN_FORMAT: CodeInfo = script(2305, "unknown format");
 pub const ROLE_NOT_SUPPORTED: CodeInfo = script(2306, "connector cannot be used this way");
 /// The format cannot decode, or not encode.
 pub const FORMAT_ROLE_NOT_SUPPORTED: CodeInfo = script(2307, "format cannot be used this way");
+/// An option that is known and does nothing here.
+pub const OPTION_WITHOUT_EFFECT: CodeInfo = script(2308, "option without effect");
 
 const fn script(code: u16, title: &'static str) -> CodeInfo {
     CodeInfo { code: Code(code), title, class: Class::Script }

@@ -11,6 +11,7 @@
 //!
 //! *Unstable:* until three systems have used it, this API may change in any release.
 
+pub mod check;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
 pub mod error;

@@ -46,6 +46,8 @@ pub struct OptionSpec {
     pub secret: bool,
     /// Whether another value means another stream of data, so that old state does not fit it.
     pub identity: bool,
+    /// Whether it is taken for the sake of scripts written for Flink, and does nothing here.
+    pub without_effect: bool,
     /// What it does, one sentence.
     pub doc: &'static str,
 }
@@ -53,7 +55,17 @@ pub struct OptionSpec {
 impl OptionSpec {
     /// An optional option without default, alias or secrecy.
     pub const fn new(key: &'static str, ty: OptionType, doc: &'static str) -> Self {
-        Self { key, aliases: &[], ty, default: None, required: false, secret: false, identity: false, doc }
+        Self {
+            key,
+            aliases: &[],
+            ty,
+            default: None,
+            required: false,
+            secret: false,
+            identity: false,
+            without_effect: false,
+            doc,
+        }
     }
 
     /// With a default.
@@ -80,13 +92,19 @@ impl OptionSpec {
         self
     }
 
+    /// Taken, and without effect.
+    pub const fn without_effect(mut self) -> Self {
+        self.without_effect = true;
+        self
+    }
+
     /// With other spellings.
     pub const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
     }
 
-    fn matches(&self, key: &str) -> bool {
+    pub(crate) fn matches(&self, key: &str) -> bool {
         self.key == key || self.aliases.contains(&key) || (self.key.contains('#') && matches_pattern(self.key, key))
     }
 }
@@ -318,9 +336,12 @@ fn unknown(owner: &str, specs: &[OptionSpec], option: &RawOption) -> Error {
     let names = specs.iter().flat_map(|s| std::iter::once(s.key).chain(s.aliases.iter().copied()));
     let e = Error::new(UNKNOWN_OPTION, format!("{owner} has no option '{}'", option.key))
         .at(option.key_span, "unknown option");
+    let name = owner.split('\'').nth(1).unwrap_or("");
+    // A script writes the options of a format behind its name.
+    let prefix = if owner.starts_with("format ") { format!("{name}.") } else { String::new() };
     match suggest::nearest(&option.key, names) {
-        Some(near) => e.help(format!("did you mean '{near}'?")),
-        None => e.help(format!("`dflow connectors {}` lists its options", owner.split('\'').nth(1).unwrap_or(""))),
+        Some(near) => e.help(format!("did you mean '{prefix}{near}'?")),
+        None => e.help(format!("`dflow connectors {name}` lists its options")),
     }
 }
 

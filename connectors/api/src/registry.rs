@@ -158,17 +158,21 @@ impl ConnectorRegistry {
     pub fn get(&self, name: &str, span: Span) -> Result<&Arc<dyn ConnectorFactory>> {
         self.connectors.get(name).ok_or_else(|| {
             let e = Error::new(UNKNOWN_CONNECTOR, format!("unknown connector '{name}'")).at(span, "no such connector");
-            let all: Vec<_> = self.connectors.keys().copied().collect();
-            match suggest::nearest(name, all.iter().copied()) {
-                Some(near) => e.help(format!("did you mean '{near}'?")),
-                None => e.help(format!("this build has: {}", all.join(", "))),
-            }
+            e.help(nearest_or_all(name, self.connectors.keys().copied()))
         })
     }
 
     /// All connectors by name.
     pub fn connectors(&self) -> impl Iterator<Item = &'static ConnectorSpec> {
         self.connectors.values().map(|f| f.spec())
+    }
+
+    /// A format by name.
+    ///
+    /// # Errors
+    /// [`UNKNOWN_FORMAT`] with the nearest name.
+    pub fn find_format(&self, name: &str, span: Span) -> Result<&Arc<dyn FormatFactory>> {
+        find_format(&self.formats, name, span)
     }
 
     /// All formats by name.
@@ -183,14 +187,7 @@ impl TableRequest {
     /// # Errors
     /// [`UNKNOWN_FORMAT`] with the nearest name.
     pub fn find_format(&self, name: &str, span: Span) -> Result<&Arc<dyn FormatFactory>> {
-        self.formats.get(name).ok_or_else(|| {
-            let e = Error::new(UNKNOWN_FORMAT, format!("unknown format '{name}'")).at(span, "no such format");
-            let all: Vec<_> = self.formats.keys().copied().collect();
-            match suggest::nearest(name, all.iter().copied()) {
-                Some(near) => e.help(format!("did you mean '{near}'?")),
-                None => e.help(format!("this build has: {}", all.join(", "))),
-            }
-        })
+        find_format(&self.formats, name, span)
     }
 
     /// What is read of the `i`-th projected column.
@@ -201,5 +198,23 @@ impl TableRequest {
     /// The Arrow schema of the projected columns.
     pub fn output_schema(&self) -> arrow::datatypes::SchemaRef {
         self.schema.arrow_projected(&self.projection)
+    }
+}
+
+/// The formats of a build.
+type Formats = BTreeMap<&'static str, Arc<dyn FormatFactory>>;
+
+fn find_format<'a>(formats: &'a Formats, name: &str, span: Span) -> Result<&'a Arc<dyn FormatFactory>> {
+    formats.get(name).ok_or_else(|| {
+        let e = Error::new(UNKNOWN_FORMAT, format!("unknown format '{name}'")).at(span, "no such format");
+        e.help(nearest_or_all(name, formats.keys().copied()))
+    })
+}
+
+/// "did you mean", or what there is.
+fn nearest_or_all(name: &str, all: impl Iterator<Item = &'static str> + Clone) -> String {
+    match suggest::nearest(name, all.clone()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("this build has: {}", all.collect::<Vec<_>>().join(", ")),
     }
 }

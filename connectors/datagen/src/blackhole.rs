@@ -13,7 +13,7 @@ use dflow_connector_api::{
 use futures::future::BoxFuture;
 
 const OPTIONS: &[OptionSpec] =
-    &[OptionSpec::new("property-version", OptionType::Int, "Accepted as Flink accepts it; without effect.")];
+    &[OptionSpec::new("property-version", OptionType::Int, "Accepted as Flink accepts it.").without_effect()];
 
 const SPEC: ConnectorSpec = ConnectorSpec {
     name: "blackhole",

@@ -1,5 +1,6 @@
 //! The options of `'connector' = 'filesystem'`.
 
+use dflow_connector_api::check::split_format;
 use dflow_connector_api::{OptionSpec, OptionType, Options, TableRequest};
 
 /// Everything `filesystem` takes, names and defaults as in Flink; `dflow.*` are ours.
@@ -29,9 +30,10 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "source.report-statistics",
         OptionType::Enum(&["ALL", "FILE_SIZE", "NONE"]),
-        "Without effect here.",
+        "Statistics for the optimizer.",
     )
-    .default("ALL"),
+    .default("ALL")
+    .without_effect(),
     OptionSpec::new(
         "dflow.on-error",
         OptionType::Enum(&["fail", "skip", "dead-letter"]),
@@ -54,9 +56,10 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "sink.rolling-policy.check-interval",
         OptionType::Duration,
-        "Without effect here: policies are checked at every batch and checkpoint.",
+        "Policies are checked at every batch and checkpoint.",
     )
-    .default("1 min"),
+    .default("1 min")
+    .without_effect(),
     OptionSpec::new(
         "sink.partition-commit.policy.kind",
         OptionType::Text,
@@ -85,19 +88,7 @@ pub(crate) struct Split {
 
 /// Tells the options of the connector from those of its format.
 pub(crate) fn check(request: &TableRequest) -> Result<Split, Vec<dflow_connector_api::Error>> {
-    let format = request.options.iter().find(|o| o.key == "format").map(|o| o.value.expose().to_owned());
-    let prefix = format.map(|f| format!("{f}."));
-    let (mut own, mut format_options) = (Vec::new(), Vec::new());
-    for option in &request.options {
-        match prefix.as_deref().and_then(|p| option.key.strip_prefix(p)) {
-            Some(key) => {
-                let mut option = option.clone();
-                option.key = key.to_owned();
-                format_options.push(option);
-            }
-            None => own.push(option.clone()),
-        }
-    }
+    let (own, format_options) = split_format(&request.options);
     let options = Options::check("connector 'filesystem'", OPTIONS, &own, request.span)?;
     Ok(Split { options, format_options })
 }

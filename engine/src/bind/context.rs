@@ -56,6 +56,15 @@ pub(crate) fn planned_table(source: &Arc<dyn TableSource>) -> Option<&PlannedTab
     (source.as_ref() as &dyn Any).downcast_ref()
 }
 
+/// The tables a plan reads, once per scan.
+pub(crate) fn planned_tables(plan: &LogicalPlan) -> Vec<&PlannedTable> {
+    let own = match plan {
+        LogicalPlan::TableScan(scan) => planned_table(&scan.source),
+        _ => None,
+    };
+    own.into_iter().chain(plan.inputs().into_iter().flat_map(planned_tables)).collect()
+}
+
 /// See the module.
 pub(crate) struct Provider {
     functions: Functions,

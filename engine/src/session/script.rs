@@ -6,14 +6,16 @@
 
 use std::collections::HashSet;
 
-use dflow_common::{Diagnostic, SourceMap, Span, Spanned};
+use datafusion::logical_expr::LogicalPlan;
+use dflow_common::{Diagnostic, Severity, SourceMap, Span, Spanned};
+use dflow_connector_api::RawOption;
 use dflow_dsl::ast::{self as dsl, StatementKind};
 
 use super::job::{self, Work, WorkTarget};
 use super::{CompiledScript, CompiledStatement, Session, define, options};
 use crate::bind::prepass::Context;
-use crate::bind::{Binder, Functions};
-use crate::catalog::{IfExists, Object, ObjectId, Rows, describe, show_create};
+use crate::bind::{Binder, Functions, context};
+use crate::catalog::{IfExists, Object, ObjectId, Rows, Table, describe, show_create};
 use crate::error::{self, Errors, Result, at, unsupported};
 use crate::settings::{Resolved, RuntimeMode};
 use crate::sink;
@@ -164,21 +166,50 @@ impl Compiler<'_> {
             }
             let connector = table.connector.as_ref().map(|c| c.value.as_str());
             options::mark_secrets(&self.session.engine.registry, connector, &mut own);
+            self.check_hint(&table, &own);
             options = options::merge(&options, &own);
         }
-        self.bind(|_, binder, _| {
+        let work = self.bind(|_, binder, _| {
             let query = binder.query(&insert.query)?;
             let mapping = sink::map(binder, insert, &table, options, &query.columns)?;
             Ok(Work { plan: query.plan, target: WorkTarget::Table(Box::new(mapping)), span: insert.span })
-        })
+        })?;
+        self.check_hints(&work.plan);
+        Ok(work)
     }
 
     /// Binds a bare SELECT.
     fn select(&mut self, query: &dsl::Query) -> Result<Work> {
-        self.bind(|_, binder, _| {
+        let work = self.bind(|_, binder, _| {
             let bound = binder.query(query)?;
             Ok(Work { plan: bound.plan, target: WorkTarget::Output(bound.columns), span: query.span })
-        })
+        })?;
+        self.check_hints(&work.plan);
+        Ok(work)
+    }
+
+    /// Checks options of a table against what its connector declares. What is wrong is told whether the table is used or
+    /// not, and does not keep later statements from using its columns.
+    fn check_options(&mut self, table: &Table, options: &[RawOption]) {
+        let Some(connector) = &table.connector else { return };
+        let found = self.session.engine.registry.check(connector, options, table.span);
+        let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.severity == Severity::Error);
+        self.errors.extend(errors);
+        // LIKE and views bring the same option twice.
+        self.warnings.extend(warnings.into_iter().filter(|w| !self.warnings.contains(w)).collect::<Vec<_>>());
+    }
+
+    /// Checks the OPTIONS hints of a query.
+    fn check_hints(&mut self, plan: &LogicalPlan) {
+        for planned in context::planned_tables(plan) {
+            self.check_hint(&planned.table, &planned.hint);
+        }
+    }
+
+    fn check_hint(&mut self, table: &Table, hint: &[RawOption]) {
+        // The format decides whose options these are.
+        let format: Vec<RawOption> = table.options.iter().filter(|o| o.key == "format").cloned().collect();
+        self.check_options(table, &options::merge(&format, hint));
     }
 
     /// Puts a statement into the job, or makes it one of its own in batch mode.
@@ -282,6 +313,7 @@ impl Compiler<'_> {
             return self.create_table_as(create, query, span);
         }
         let table = self.bind(|session, binder, sources| define::table(session, binder, sources, create, None))?;
+        self.check_options(&table, &table.options);
         let if_exists = if_exists(create.if_not_exists, create.mode);
         Ok(self.session.catalog.create(Object::Table(table.into()), if_exists, &create.name)?)
     }
@@ -299,6 +331,7 @@ impl Compiler<'_> {
             let table = define::table(session, binder, sources, create, Some(&bound.columns))?;
             Ok((bound, std::sync::Arc::new(table)))
         })?;
+        self.check_options(&table, &table.options);
         let if_exists = if_exists(create.if_not_exists, create.mode);
         self.session.catalog.create(Object::Table(table.clone()), if_exists, &create.name)?;
         let feeds = table
@@ -316,6 +349,7 @@ impl Compiler<'_> {
 
     fn create_view(&mut self, create: &dsl::CreateView) -> Result<()> {
         let view = self.bind(|session, binder, sources| define::view(session, binder, sources, create))?;
+        self.check_hints(&view.plan);
         let if_exists = if_exists(create.if_not_exists, create.mode);
         Ok(self.session.catalog.create(Object::View(view.into()), if_exists, &create.name)?)
     }

@@ -127,6 +127,41 @@ fn all_independent_errors_come_at_once_and_consequences_do_not() {
 }
 
 #[test]
+fn options_of_tables_nobody_uses_are_checked_and_those_of_used_ones_told_once() {
+    let mut kit = kit(1);
+    let errors = kit
+        .compile(
+            "CREATE TABLE a (x INT) WITH ('connector' = 'memm');
+             CREATE TABLE b (x INT) WITH ('connector' = 'mem', 'topicc' = 'y', 'unbounded' = 'maybe');
+             CREATE TABLE c (y INT) WITH ('topic' = 'z') LIKE b;
+             CREATE VIEW v AS SELECT x FROM c /*+ OPTIONS('row' = '') */;
+             SELECT z FROM b;
+             SELECT x FROM b;
+             SELECT x FROM a;",
+        )
+        .unwrap_err();
+    let codes: Vec<u16> = errors.iter().map(|d| d.code.0).collect();
+    assert_eq!(codes, [2301, 2302, 2303, 2302, 2006], "{errors:#?}");
+}
+
+#[test]
+fn an_option_without_effect_is_one_warning_wherever_it_is_met() {
+    let mut kit = kit(1);
+    let script = kit
+        .compile(
+            "CREATE TABLE a (x INT) WITH ('connector' = 'mem', 'property-version' = '1');
+             CREATE TABLE b WITH ('topic' = 'z') LIKE a;
+             SELECT x FROM a;
+             SELECT x FROM b /*+ OPTIONS('property-version' = '2') */;",
+        )
+        .unwrap();
+    let places: Vec<_> =
+        script.warnings.iter().map(|w| (w.code.to_string(), kit.sources.place(w.span().unwrap()).unwrap())).collect();
+    let expected = ["test.sql:1:51", "test.sql:4:42"].map(|place| ("DF2308".to_owned(), place.to_owned()));
+    assert_eq!(places, expected, "{:#?}", script.warnings);
+}
+
+#[test]
 fn a_table_has_as_many_columns_as_the_limit_and_not_one_more() {
     let table = |n: usize| {
         let columns: Vec<String> = (0..n).map(|i| format!("c{i} INT")).collect();

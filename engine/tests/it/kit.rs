@@ -36,6 +36,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         OptionSpec::new("share", OptionType::Text, "Tables of one value share a reader."),
         OptionSpec::new("topic", OptionType::Text, "Which data it is.").identity(),
         OptionSpec::new("unbounded", OptionType::Bool, "It never ends.").default("false"),
+        OptionSpec::new("property-version", OptionType::Int, "Nothing.").without_effect(),
         OptionSpec::new("password", OptionType::Text, "A secret.").secret(),
     ],
     takes_format: false,

@@ -58,8 +58,9 @@ const SPARSE_BATCHES_MAX: u64 = 16;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("first-event.rate", OptionType::Int, "Events a second of event time.").default("10000").identity(),
-    OptionSpec::new("next-event.rate", OptionType::Int, "Accepted as the original accepts it; without effect.")
-        .default("10000"),
+    OptionSpec::new("next-event.rate", OptionType::Int, "Accepted as the original accepts it.")
+        .default("10000")
+        .without_effect(),
     OptionSpec::new("events.num", OptionType::Int, "Events to make; 0 goes on for ever.").default("0"),
     OptionSpec::new("person.proportion", OptionType::Int, "Persons in a round of events.").default("1").identity(),
     OptionSpec::new("auction.proportion", OptionType::Int, "Auctions in a round of events.").default("3").identity(),
@@ -82,13 +83,10 @@ const OPTIONS: &[OptionSpec] = &[
         .default("true"),
     OptionSpec::new("keep-alive", OptionType::Bool, "Whether to wait for ever after the last event.").default("false"),
     OptionSpec::new("stop-at", OptionType::Int, "Stop after so many events; -1 does not.").default("-1"),
-    OptionSpec::new(
-        "rate.shape",
-        OptionType::Enum(&["SQUARE", "SINE"]),
-        "Accepted; without effect, as in the original.",
-    ),
-    OptionSpec::new("rate.period", OptionType::Duration, "Accepted; without effect, as in the original."),
-    OptionSpec::new("rate.limited", OptionType::Bool, "Accepted; without effect, as in the original."),
+    OptionSpec::new("rate.shape", OptionType::Enum(&["SQUARE", "SINE"]), "Accepted as the original accepts it.")
+        .without_effect(),
+    OptionSpec::new("rate.period", OptionType::Duration, "Accepted as the original accepts it.").without_effect(),
+    OptionSpec::new("rate.limited", OptionType::Bool, "Accepted as the original accepts it.").without_effect(),
 ];
 
 const SPEC: ConnectorSpec = ConnectorSpec {
