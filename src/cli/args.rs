@@ -249,6 +249,8 @@ pub(crate) enum Bench {
     Json(SizeArgs),
     /// GROUP BY over an in-process source
     Groupby(GroupbyArgs),
+    /// A large state of which a part changes, with checkpoints and without
+    Checkpoint(CheckpointArgs),
 }
 
 /// How much, and how the figures are printed.
@@ -284,6 +286,19 @@ pub(crate) struct GroupbyArgs {
     /// Distinct keys
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) keys: u64,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
+}
+
+/// `dflow bench checkpoint`
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// Keys in the state, about 100 bytes each
+    #[arg(long, default_value_t = 10_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: u64,
+    /// Keys that change between two checkpoints
+    #[arg(long, default_value_t = 500_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) hot: u64,
     #[command(flatten)]
     pub(crate) size: SizeArgs,
 }

@@ -12,7 +12,7 @@ use dflow::error::{BUG, OUTPUT_FAILED};
 
 use super::super::args::SizeArgs;
 use super::super::report::Report;
-use super::{Case, Scratch, measure_all};
+use super::{CHECKPOINT_INTERVAL, Case, Scratch, measure_all};
 
 const SCRIPT: &str = include_str!("../../../benches/json.sql");
 /// Bytes collected before they are written.
@@ -37,6 +37,7 @@ pub(crate) fn bench(size: &SizeArgs, report: &Report) -> u8 {
         script: SCRIPT.into(),
         vars: vec![("in".to_owned(), input.display().to_string()), ("out".to_owned(), output.display().to_string())],
         events,
+        checkpoints: CHECKPOINT_INTERVAL,
     };
     measure_all(&[case], size, report)
 }

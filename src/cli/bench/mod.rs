@@ -9,6 +9,7 @@
 //! | `nexmark` | the deterministic Nexmark generator | the Nexmark queries, into a blackhole |
 //! | `json` | JSON lines from files | keeps half, writes JSON lines |
 //! | `groupby` | random numbers | `COUNT` and `SUM` by key |
+//! | `checkpoint` | numbers | updates a part of a large state, with checkpoints and without |
 
 mod json;
 mod measure;
@@ -29,14 +30,14 @@ use dflow::runtime::job::JobEnd;
 use dflow::{Engine, SessionOptions};
 use serde_json::json;
 
-use super::args::{Bench, BenchArgs, SizeArgs};
+use super::args::{Bench, BenchArgs, CheckpointArgs, SizeArgs};
 use super::progress::{plural, short_number, totals};
 use super::report::Report;
 use super::stdout;
 use measure::Cost;
 
 /// Time between checkpoints, the default of `dflow run`.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+const CHECKPOINT_INTERVAL: Option<Duration> = Some(Duration::from_secs(10));
 
 /// A script to measure.
 pub(crate) struct Case {
@@ -48,6 +49,8 @@ pub(crate) struct Case {
     pub(crate) vars: Vec<(String, String)>,
     /// Rows its sources must have read in the end.
     pub(crate) events: u64,
+    /// Time between checkpoints; `None` takes only the one at the end.
+    pub(crate) checkpoints: Option<Duration>,
 }
 
 /// What it cost.
@@ -79,11 +82,29 @@ pub(crate) fn bench(args: &BenchArgs, report: &Report) -> u8 {
                 ("last_key".to_owned(), args.keys.saturating_sub(1).to_string()),
             ];
             let script = include_str!("../../../benches/groupby.sql").to_owned();
-            let case = Case { name: format!("group by {} keys", args.keys), script, vars, events };
+            let name = format!("group by {} keys", args.keys);
+            let case = Case { name, script, vars, events, checkpoints: CHECKPOINT_INTERVAL };
             measure_all(&[case], &args.size, report)
         }
+        Bench::Checkpoint(args) => measure_all(&checkpoint_cases(args), &args.size, report),
         Bench::Json(size) => json::bench(size, report),
     }
+}
+
+/// The same job with checkpoints and without: the difference is what they cost.
+fn checkpoint_cases(args: &CheckpointArgs) -> Vec<Case> {
+    let events = args.size.events.unwrap_or(200_000_000);
+    let updates = events.saturating_sub(args.keys).max(1);
+    let vars = [("keys", args.keys), ("updates", updates), ("last_hot_key", args.hot - 1)];
+    [("a checkpoint every 10 s", CHECKPOINT_INTERVAL), ("one at the end", None)]
+        .map(|(name, checkpoints)| Case {
+            name: name.to_owned(),
+            script: include_str!("../../../benches/checkpoint.sql").to_owned(),
+            vars: vars.map(|(name, value)| (name.to_owned(), value.to_string())).to_vec(),
+            events: args.keys + updates,
+            checkpoints,
+        })
+        .into()
 }
 
 /// Measures all cases, one after the other, and prints the figures.
@@ -129,7 +150,7 @@ fn measure_one(
     let scratch = Scratch::new(env);
     let script = pipeline::compile(&mut session, &case.name, &case.script, sources)?;
     let mut job = script.streams().next().ok_or_else(|| vec![failed(&case.name, "has no INSERT")])?;
-    job.config.checkpoint.interval = Some(CHECKPOINT_INTERVAL);
+    job.config.checkpoint.interval = case.checkpoints;
     let began = measure::begin(env);
     let outcome = env.spawner.block_on(async {
         let started = pipeline::start(&engine, job, State::Directory(scratch.path.clone()))?;

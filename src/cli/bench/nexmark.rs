@@ -12,7 +12,7 @@ use dflow::error::USAGE;
 use dflow::{Engine, ScalarFunction};
 
 use super::super::args::NexmarkArgs;
-use super::Case;
+use super::{CHECKPOINT_INTERVAL, Case};
 
 const TABLES: &str = include_str!("../../../benches/nexmark/tables.sql");
 const GENERATOR: &str = include_str!("../../../benches/nexmark/generator.sql");
@@ -40,6 +40,7 @@ pub(crate) fn cases(args: &NexmarkArgs) -> Result<Vec<Case>, Box<Diagnostic>> {
         script: format!("{TABLES}\n{query}"),
         vars: vec![("events".to_owned(), events.to_string()), ("rate".to_owned(), RATE.to_string())],
         events,
+        checkpoints: CHECKPOINT_INTERVAL,
     };
     if args.generator_only {
         return Ok(vec![case("generator", GENERATOR)]);
