@@ -13,6 +13,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("dflow-dsl", &["dflow-common"]),
     ("dflow-connector-api", &["dflow-common"]),
     ("dflow-formats", &["dflow-common", "dflow-connector-api"]),
+    ("dflow-test-servers", &[]),
     ("dflow-runtime", &["dflow-common", "dflow-connector-api"]),
     ("dflow-engine", &["dflow-common", "dflow-connector-api", "dflow-dsl", "dflow-runtime"]),
 ];
@@ -88,9 +89,11 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn the_test_kit_ships_with_nothing() {
-    for package in packages() {
-        let ships = package.dependencies.iter().any(|(name, kind)| name == "dflow-testkit" && kind != "dev");
-        assert!(!ships, "{} depends on dflow-testkit outside its tests", package.name);
+    for package in packages().iter().filter(|p| p.name != "dflow-testkit") {
+        for kit in ["dflow-testkit", "dflow-test-servers"] {
+            let ships = package.dependencies.iter().any(|(name, kind)| name == kit && kind != "dev");
+            assert!(!ships, "{} depends on {kit} outside its tests", package.name);
+        }
     }
 }
 
