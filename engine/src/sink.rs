@@ -18,7 +18,7 @@ use dflow_common::{Diagnostic, Span, SqlType, TypeKind};
 use dflow_connector_api::{ChangelogSupport, RawOption};
 use dflow_dsl::ast as dsl;
 
-use crate::bind::{Binder, Functions};
+use crate::bind::{Binder, Functions, blame};
 use crate::catalog::{ColumnSource, Table};
 use crate::error::{self, Errors, Result, at, unsupported};
 use crate::rel::convert::{Converter, Fragment, FragmentColumn};
@@ -83,30 +83,23 @@ pub(crate) fn map(
     if let Some(errors) = Errors::from_list(std::mem::take(&mut errors)) {
         return Err(errors);
     }
+    let place = |i: usize| blame::column(&insert.query, i, binder.context.sources);
     if targets.len() != query.len() {
-        let names = |all: Vec<&str>| all.join(", ");
-        let message =
-            format!("the query has {} columns, the sink `{}` takes {}", query.len(), table.id.name, targets.len());
-        return Err(at(error::SINK_COLUMN_COUNT, insert.query.span, message, format!("{} columns", query.len()))
-            .with_label(insert.table.span, format!("{} columns", targets.len()))
-            .with_note(format!("query: {}", names(query.iter().map(|(n, _)| n.as_str()).collect())))
-            .with_note(format!("sink: {}", names(targets.iter().map(|i| table.columns[*i].name.as_str()).collect())))
-            .into());
+        return Err(wrong_count(insert, table, &targets, query, place(targets.len())).into());
     }
-    for (t, (name, ty)) in targets.iter().zip(query) {
+    for (i, (t, (name, ty))) in targets.iter().zip(query).enumerate() {
         let column = &table.columns[*t];
         if !implicit(ty, &column.ty) {
             let message =
                 format!("column `{}` of `{}` is {}, the query gives {ty}", column.name, table.id.name, column.ty);
             errors.push(
-                at(error::SINK_COLUMN_TYPE, insert.query.span, message, format!("its column `{name}`"))
+                at(error::SINK_COLUMN_TYPE, place(i), message, format!("its column `{name}`"))
                     .with_label(column.span, format!("declared {}", column.ty))
                     .with_help(format!("write CAST({name} AS {})", column.ty.clone().with_nullable(true))),
             );
         } else if ty.kind == TypeKind::Null && !column.ty.nullable {
             let message = format!("column `{}` of `{}` is NOT NULL, the query gives NULL", column.name, table.id.name);
-            errors
-                .push(at(error::SINK_NOT_NULL, insert.query.span, message, "always NULL").with_label(column.span, ""));
+            errors.push(at(error::SINK_NOT_NULL, place(i), message, "always NULL").with_label(column.span, ""));
         }
     }
     let feeds: Vec<Feed> = persisted
@@ -136,6 +129,38 @@ pub(crate) fn map(
             on_conflict: insert.on_conflict,
             span: insert.table.span,
         }),
+    }
+}
+
+/// A query of more or fewer columns than its sink takes. `surplus` is the place of the first that is too many.
+fn wrong_count(
+    insert: &dsl::Insert,
+    table: &Table,
+    targets: &[usize],
+    query: &[(String, SqlType)],
+    surplus: Span,
+) -> Diagnostic {
+    let count = |n: usize| if n == 1 { "1 column".to_owned() } else { format!("{n} columns") };
+    let target = |i: &usize| table.columns[*i].name.as_str();
+    let (given, taken) = (query.len(), targets.len());
+    let message = format!("the query has {}, the sink `{}` takes {taken}", count(given), table.id.name);
+    let (place, label) = match (query.get(taken), targets.get(given)) {
+        (Some((name, _)), _) => (surplus, format!("`{name}` is one too many")),
+        (_, Some(missing)) => (insert.query.span, format!("nothing for column `{}`", target(missing))),
+        (None, None) => (insert.query.span, count(given)),
+    };
+    let names = |all: Vec<&str>| all.join(", ");
+    let d = at(error::SINK_COLUMN_COUNT, place, message, label)
+        .with_label(insert.table.span, count(taken))
+        .with_note(format!("query: {}", names(query.iter().map(|(n, _)| n.as_str()).collect())))
+        .with_note(format!("sink: {}", names(targets.iter().map(target).collect())));
+    match given < taken && insert.columns.is_empty() {
+        true => d.with_help(format!(
+            "list the columns that are written, the others become NULL: INSERT INTO {} ({}) …",
+            insert.table,
+            names(targets.iter().take(given).map(target).collect())
+        )),
+        false => d,
     }
 }
 

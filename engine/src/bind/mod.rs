@@ -12,6 +12,7 @@
 //! Errors are diagnostics of ours. An error of one statement does not hide those of another.
 
 pub(crate) mod aggregates;
+pub(crate) mod blame;
 pub(crate) mod context;
 mod errors;
 pub(crate) mod functions;
@@ -71,18 +72,7 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// All that names can have, or the first that types have.
     pub(crate) fn query_raw(&self, query: &dsl::Query) -> Result<(LogicalPlan, Vec<(String, SqlType)>)> {
-        let prepared = prepass::query(self.context, query).map_err(|e| errors_of(e, query.span))?;
-        let options = config();
-        let provider = context::Provider::new(self.context.functions, options.clone(), &prepared.tables);
-        let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
-        let plan = planner
-            .sql_statement_to_plan(sql::Statement::Query(Box::new(prepared.ast)))
-            .map_err(|e| errors::translate(&e, query.span))?;
-        let plan = normal(plan, query.span)?;
-        // The types of the output come from the coerced plan; the raw one may not type at all.
-        let typed = analyze(plan.clone(), &options, query.span)?;
-        let types = output_types(&typed, query.span)?;
-        Ok((plan, prepared.names.into_iter().zip(types).collect()))
+        self.plan(query, |raw, _| Ok(raw))
     }
 
     /// Binds and simplifies a query.
@@ -90,11 +80,48 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// As [`Binder::query_raw`].
     pub(crate) fn query(&self, query: &dsl::Query) -> Result<BoundQuery> {
-        let (plan, columns) = self.query_raw(query)?;
-        let options = config();
-        let plan = analyze(plan, &options, query.span)?;
-        let plan = simplify(plan, &options, query.span)?;
+        let (plan, columns) = self.plan(query, |_, typed| simplify(typed, &config(), query.span))?;
         Ok(BoundQuery { plan, columns })
+    }
+
+    /// Plans a query; `finish` makes the result of the plan as it is written and the one with its types coerced.
+    fn plan(
+        &self,
+        query: &dsl::Query,
+        finish: impl Fn(LogicalPlan, LogicalPlan) -> Result<LogicalPlan>,
+    ) -> Result<(LogicalPlan, Vec<(String, SqlType)>)> {
+        let prepared = prepass::query(self.context, query).map_err(|e| errors_of(e, query.span))?;
+        let options = config();
+        let provider = context::Provider::new(self.context.functions, options.clone(), &prepared.tables);
+        let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
+        let steps = |ast: sql::Query| {
+            let plan = planner
+                .sql_statement_to_plan(sql::Statement::Query(Box::new(ast)))
+                .map_err(|e| errors::translate(&e, query.span))?;
+            let plan = normal(plan, query.span)?;
+            // The types of the output come from the coerced plan; the raw one may not type at all.
+            let typed = analyze(plan.clone(), &options, query.span)?;
+            let types = output_types(&typed, query.span)?;
+            Ok((finish(plan, typed)?, types))
+        };
+        let (plan, types) = steps(prepared.ast.clone()).map_err(|e: Errors| {
+            let same = |ast: sql::Query| steps(ast).is_err_and(|other| errors::same(&other, &e));
+            match errors::is_placed(&e, query.span) {
+                true => e,
+                false => self.placed(&e, blame::in_query(&prepared.ast, &same), query.span),
+            }
+        })?;
+        Ok((plan, prepared.names.into_iter().zip(types).collect()))
+    }
+
+    /// An error with the place and the name of the expression it is about.
+    fn placed(&self, errors: &Errors, fault: Option<sql::Expr>, whole: Span) -> Errors {
+        match fault {
+            None => errors.clone(),
+            Some(e) => {
+                errors::about(errors, blame::place(&e, whole, self.context.sources), blame::called(&e).as_deref())
+            }
+        }
     }
 
     /// Binds an expression over the columns of a table.
@@ -108,13 +135,22 @@ impl<'a> Binder<'a> {
         let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
         let schema = DFSchema::try_from(table_schema(columns.iter().map(|(n, t)| (n.as_str(), t))).as_ref().clone())
             .map_err(|e| errors::translate(&e, expr.span))?;
-        let bound = planner
-            .sql_to_expr(ast, &schema, &mut datafusion::sql::planner::PlannerContext::new())
-            .map_err(|e| errors::translate(&e, expr.span))?;
-        let bound = normal_expr(bound, expr.span.source).map_err(|e| errors::translate(&e, expr.span))?.data;
-        let bound = typed_expression(bound, &schema, expr.span)?;
-        let ty = types::sql_type(&bound, &schema, &|i| columns[i].1.clone()).ok_or_else(|| no_type(expr.span))?;
-        Ok(BoundExpr { expr: bound, ty })
+        let steps = |ast: sql::Expr| {
+            let bound = planner
+                .sql_to_expr(ast, &schema, &mut datafusion::sql::planner::PlannerContext::new())
+                .map_err(|e| errors::translate(&e, expr.span))?;
+            let bound = normal_expr(bound, expr.span.source).map_err(|e| errors::translate(&e, expr.span))?.data;
+            let bound = typed_expression(bound, &schema, expr.span)?;
+            let ty = types::sql_type(&bound, &schema, &|i| columns[i].1.clone()).ok_or_else(|| no_type(expr.span))?;
+            Ok(BoundExpr { expr: bound, ty })
+        };
+        steps(ast.clone()).map_err(|e: Errors| {
+            let same = |ast: sql::Expr| steps(ast).is_err_and(|other| errors::same(&other, &e));
+            match errors::is_placed(&e, expr.span) {
+                true => e,
+                false => self.placed(&e, blame::in_expr(&ast, &same), expr.span),
+            }
+        })
     }
 }
 

@@ -269,10 +269,15 @@ pub(crate) fn arity(types: &[DataType], n: std::ops::RangeInclusive<usize>) -> R
     if n.contains(&types.len()) {
         return Ok(());
     }
-    if n.start() == n.end() {
-        return plan_err!("{} arguments are expected, {} are given", n.start(), types.len());
+    let given = match types.len() {
+        1 => "1 is".to_owned(),
+        n => format!("{n} are"),
+    };
+    match (n.start(), n.end()) {
+        (1, 1) => plan_err!("1 argument is expected, {given} given"),
+        (from, to) if from == to => plan_err!("{to} arguments are expected, {given} given"),
+        (from, to) => plan_err!("{from} to {to} arguments are expected, {given} given"),
     }
-    plan_err!("{} to {} arguments are expected, {} are given", n.start(), n.end(), types.len())
 }
 
 /// Text stays text, NULL becomes text; Flink casts nothing else to text by itself.

@@ -74,12 +74,14 @@ impl Golden {
         let Some(TableElement::Column(column)) = create.elements.first() else { panic!("a column") };
         let ColumnKind::Computed(expr) = &column.kind else { panic!("a computed column") };
         let catalog = Catalog::default();
+        let sources = dflow_common::SourceMap::new();
         let binder = Binder::new(Context {
             catalog: &catalog,
             functions: &self.functions,
             mode: RuntimeMode::Streaming,
             dynamic_options: false,
             expand: &|_| (Vec::new(), Vec::new()),
+            sources: &sources,
         });
         let bound = binder.expression(expr, &self.columns).map_err(|e| format!("ERR {}", e.diagnostics()[0].code))?;
         let schema = DFSchema::try_from(self.row.schema().as_ref().clone()).unwrap();

@@ -304,6 +304,7 @@ impl Compiler<'_> {
             mode: resolved.mode,
             dynamic_options: resolved.dynamic_options,
             expand: &expand,
+            sources: self.sources,
         };
         f(self.session, &Binder::new(context), self.sources)
     }

@@ -66,7 +66,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("DF2209", "SELECT id FROM v /*+ OPTIONS('topic' = 'a') */;", "OPTIONS('topic' = 'a')"),
     ("DF2302", "SELECT id FROM t /*+ OPTIONS('topics' = 'a') */;", "'topics'"),
     ("DF2400", "INSERT INTO app SELECT name FROM t;", "SELECT name FROM t"),
-    ("DF2401", "INSERT INTO app SELECT id, id FROM t;", "SELECT id, id FROM t"),
+    ("DF2401", "INSERT INTO app SELECT id + 1, id FROM t;", "id + 1"),
     ("DF2402", "INSERT INTO app SELECT name, COUNT(*) FROM t GROUP BY name;", "app"),
     ("DF2403", "INSERT INTO ups SELECT name, n FROM (SELECT id, name, COUNT(*) AS n FROM t GROUP BY id, name);", "ups"),
     ("DF2404", "INSERT INTO strict (n) SELECT id FROM t;", "strict"),
@@ -107,6 +107,86 @@ fn no_code_is_without_a_case_and_a_page() {
         let page = format!("{}/../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), info.code);
         let text = std::fs::read_to_string(&page).unwrap_or_default();
         assert!(text.starts_with(&format!("# {}: {}\n", info.code, info.title)), "{page}");
+    }
+}
+
+/// Typical mistakes: the statement, the text under the caret, the message with its help.
+const PLACES: &[(&str, &str, &str)] = &[
+    ("SELECT id, UPPER(name, 3) AS u FROM t", "UPPER(name, 3)", "UPPER takes 1 argument, 2 are given"),
+    ("SELECT DATE_FORMAT(name) FROM t", "DATE_FORMAT(name)", "DATE_FORMAT: 2 arguments are expected, 1 is given"),
+    (
+        "SELECT id, 1 + CHAR_LENGTH(amount) FROM t",
+        "CHAR_LENGTH(amount)",
+        "CHAR_LENGTH: text is expected, DECIMAL(10, 2) is given; write CAST(… AS STRING)",
+    ),
+    ("SELECT id, ABS(name) FROM t", "ABS(name)", "ABS takes numeric, STRING is given"),
+    ("SELECT id, SUM(name) FROM t GROUP BY id", "SUM(name)", "SUM does not take STRING"),
+    ("SELECT id, UPER(name) FROM t", "UPER", "function UPER not found; did you mean UPPER?"),
+    ("SELECT idd FROM t", "idd", "column `idd` not found in table `t`; did you mean `id` (INT)?"),
+    (
+        "SELECT id FROM t WHERE id > 3 AND name = (amount > 1)",
+        "name = (amount > 1)",
+        "these types cannot be compared: STRING = BOOLEAN",
+    ),
+    ("SELECT id FROM t WHERE name", "name", "a condition is BOOLEAN, this one is STRING"),
+    ("SELECT id, (name + 1) * 2 FROM t", "name + 1", "there is no such arithmetic: STRING + INT"),
+    (
+        "SELECT id, CASE WHEN id > 1 THEN 1 ELSE LOCALTIMESTAMP END FROM t",
+        "CASE WHEN id > 1 THEN 1 ELSE LOCALTIMESTAMP END",
+        "the branches of CASE have no type in common: INT, TIMESTAMP(3)",
+    ),
+    (
+        "SELECT id FROM t WHERE id IN (1, LOCALTIMESTAMP)",
+        "id IN (1, LOCALTIMESTAMP)",
+        "IN cannot compare INT with INT, TIMESTAMP(3)",
+    ),
+    (
+        "SELECT COALESCE(id, LOCALTIMESTAMP) FROM t",
+        "COALESCE(id, LOCALTIMESTAMP)",
+        "COALESCE: the arguments have no type in common",
+    ),
+    (
+        "SELECT id, name, COUNT(*) FROM t GROUP BY id",
+        "name",
+        "column `name` is neither in GROUP BY nor inside an aggregate; add it to GROUP BY, or take its MIN or MAX",
+    ),
+    (
+        "SELECT id FROM t WHERE COUNT(*) > 1",
+        "COUNT",
+        "the aggregate COUNT cannot stand here; aggregates stand in SELECT and HAVING; filter groups with HAVING",
+    ),
+    ("SELECT MAX(SUM(id)) FROM t GROUP BY id", "MAX(SUM(id))", "an aggregate cannot stand inside another one"),
+    ("SELECT CAST(id > 1 AS TIMESTAMP(3)) FROM t", "id > 1", "the cast from BOOLEAN to TIMESTAMP(3) is not possible"),
+    ("SELECT x FROM (SELECT UPPER(id, 1) AS x FROM t)", "UPPER(id, 1)", "UPPER takes 1 argument, 2 are given"),
+    (
+        "WITH c AS (SELECT name + id AS x FROM t) SELECT x FROM c",
+        "name + id",
+        "there is no such arithmetic: STRING + INT",
+    ),
+    ("CREATE TABLE n (a INT, b AS 2 * UPPER(a, 1))", "UPPER(a, 1)", "UPPER takes 1 argument, 2 are given"),
+    ("CREATE VIEW w AS SELECT id, -name AS x FROM t", "name", "the sign `-` takes a number or an interval"),
+    ("INSERT INTO app SELECT name, id, id FROM t", "id", "the query has 3 columns, the sink `app` takes 2"),
+    (
+        "INSERT INTO app SELECT name FROM t",
+        "SELECT name FROM t",
+        "the query has 1 column, the sink `app` takes 2; list the columns that are written, the others become NULL: \
+         INSERT INTO app (k) …",
+    ),
+    (
+        "INSERT INTO app SELECT name, CAST(id AS DOUBLE) FROM t",
+        "id",
+        "column `n` of `app` is BIGINT, the query gives DOUBLE; write CAST(EXPR$1 AS BIGINT)",
+    ),
+];
+
+#[test]
+fn an_error_points_at_the_expression_it_is_about() {
+    for (statement, caret, message) in PLACES {
+        let mut kit = kit(1);
+        let errors = kit.compile(&format!("{TABLES}{statement};")).unwrap_err();
+        let [d] = errors.as_slice() else { panic!("one error: {statement}: {errors:#?}") };
+        let told = std::iter::once(&d.message).chain(&d.help).cloned().collect::<Vec<_>>().join("; ");
+        assert_eq!((kit.sources.text(d.span().unwrap()), told.as_str()), (*caret, *message), "{statement}");
     }
 }
 

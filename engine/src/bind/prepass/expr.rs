@@ -84,6 +84,7 @@ impl sql::VisitorMut for Rewriter<'_, '_> {
         if self.raw > 0 {
             return ControlFlow::Continue(());
         }
+        let written = e.span();
         match e {
             sql::Expr::Value(_) => self.literal(e),
             sql::Expr::Cast { .. } => self.cast(e),
@@ -94,6 +95,13 @@ impl sql::VisitorMut for Rewriter<'_, '_> {
             sql::Expr::Ceil { .. } | sql::Expr::Floor { .. } => self.rounding(e),
             sql::Expr::Like { .. } => self.like(e),
             _ => self.refuse_expr(e),
+        }
+        // A call that was made out of something else stands where that stood.
+        if let sql::Expr::Function(f) = e
+            && let Some(sql::ObjectNamePart::Identifier(name)) = f.name.0.first_mut()
+            && name.span == sqlparser::tokenizer::Span::empty()
+        {
+            name.span = written;
         }
         ControlFlow::Continue(())
     }
@@ -139,13 +147,14 @@ impl Rewriter<'_, '_> {
     fn literal(&mut self, e: &mut sql::Expr) {
         let span = self.span(e);
         let sql::Expr::Value(value) = e else { return };
+        let place = value.span;
         match &value.value {
             sql::Value::Number(text, _) if self.place == Place::OrderBy && text.parse::<u32>().is_ok() => {}
             sql::Value::Number(text, _) => {
                 let text = text.to_string();
                 if text.contains(['e', 'E']) {
                     *e = native_cast(
-                        sql::Expr::value(sql::Value::SingleQuotedString(text)),
+                        sql::Expr::Value(sql::Value::SingleQuotedString(text).with_span(place)),
                         sql::DataType::Double(sql::ExactNumberInfo::None),
                     );
                 } else if text.contains('.') {

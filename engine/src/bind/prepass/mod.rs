@@ -22,7 +22,7 @@ mod names;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dflow_common::{Diagnostic, SourceId, Span};
+use dflow_common::{Diagnostic, SourceId, SourceMap, Span};
 use dflow_connector_api::RawOption;
 use dflow_dsl::ast as dsl;
 use indexmap::IndexMap;
@@ -65,6 +65,8 @@ pub(crate) struct Context<'a> {
     pub(crate) dynamic_options: bool,
     /// Expands `${…}` in the values of hints.
     pub(crate) expand: &'a Expand,
+    /// The text, for the places of errors.
+    pub(crate) sources: &'a SourceMap,
 }
 
 /// Prepares a query.
