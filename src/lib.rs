@@ -51,6 +51,8 @@ pub fn codes() -> Vec<CodeInfo> {
         dflow_connector_datagen::CODES,
         #[cfg(feature = "files")]
         dflow_connector_files::CODES,
+        #[cfg(feature = "mysql")]
+        dflow_connector_mysql::CODES,
     ];
     all.concat()
 }

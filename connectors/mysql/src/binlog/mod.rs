@@ -1,0 +1,1 @@
+//! The binary log, from bytes to Arrow.
