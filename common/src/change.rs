@@ -13,9 +13,9 @@
 //! * Within one stream key, order is preserved.
 //! * Physical fields are always nullable; NOT NULL lives in [`crate::SqlType`].
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
@@ -183,7 +183,11 @@ impl ChangeBatch {
 
     /// The rows at `indices`, in their order.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self, ArrowError> {
-        Ok(Self { data: take_record_batch(&self.data, indices)?, ops: self.ops.take(indices) })
+        let columns = self.data.columns().iter().map(|c| take(c, indices, None)).collect::<Result<_, _>>()?;
+        // A batch without columns still has rows.
+        let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+        let data = RecordBatch::try_new_with_options(self.data.schema(), columns, &options)?;
+        Ok(Self { data, ops: self.ops.take(indices) })
     }
 
     /// The same rows with these columns instead.
@@ -232,6 +236,17 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
         let data = RecordBatch::try_from_iter([("v", column)]).unwrap();
         ChangeBatch::new(data, Ops::from_kinds(kinds.to_vec()))
+    }
+
+    #[test]
+    fn a_batch_without_columns_has_rows() {
+        let rows = batch(&[1, 2, 3], &[0, 3, 0]);
+        let none = rows.with_data(rows.data.project(&[]).unwrap());
+        assert_eq!(none.take(&UInt32Array::from(vec![1, 2])).unwrap().num_rows(), 2);
+        assert_eq!(none.filter(&BooleanArray::from(vec![true, false, false])).unwrap().num_rows(), 1);
+        assert_eq!(none.slice(1, 2).num_rows(), 2);
+        let both = ChangeBatch::concat(&[none.clone(), none]).unwrap();
+        assert_eq!((both.num_rows(), both.ops.sign(4)), (6, -1));
     }
 
     #[test]
