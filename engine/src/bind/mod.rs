@@ -16,6 +16,7 @@ pub(crate) mod blame;
 pub(crate) mod context;
 mod errors;
 pub(crate) mod functions;
+mod keys;
 pub(crate) mod library;
 pub(crate) mod prepass;
 pub(crate) mod types;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
@@ -37,6 +39,7 @@ use sqlparser::ast as sql;
 
 use crate::catalog::table_schema;
 use crate::error::{self, Errors, Result, at};
+use crate::functions::float;
 use crate::rel::expr::with_source;
 
 pub(crate) use functions::Functions;
@@ -98,7 +101,8 @@ impl<'a> Binder<'a> {
             let plan = planner
                 .sql_statement_to_plan(sql::Statement::Query(Box::new(ast)))
                 .map_err(|e| errors::translate(&e, query.span))?;
-            let plan = normal(plan, query.span)?;
+            let plan =
+                keys::without_implied(normal(plan, query.span)?).map_err(|e| errors::translate(&e, query.span))?;
             // The types of the output come from the coerced plan; the raw one may not type at all.
             let typed = analyze(plan.clone(), &options, query.span)?;
             let types = output_types(&typed, query.span)?;
@@ -179,9 +183,30 @@ fn parser_options(o: &ConfigOptions) -> ParserOptions {
     ParserOptions::from(&o.sql_parser)
 }
 
-/// Coerces types.
+/// Coerces types; comparisons of floats become Flink's.
 fn analyze(plan: LogicalPlan, options: &ConfigOptions, span: Span) -> Result<LogicalPlan> {
-    Analyzer::new().execute_and_check(plan, options, |_, _| {}).map_err(|e| Errors::from(errors::translate(&e, span)))
+    let failed = |e| Errors::from(errors::translate(&e, span));
+    let plan = each_expression(plan, float::decimals_as_floats).map_err(failed)?;
+    let plan = Analyzer::new().execute_and_check(plan, options, |_, _| {}).map_err(failed)?;
+    each_expression(plan, float::compare_as_flink).map_err(failed)
+}
+
+/// Rewrites every expression of a plan over the columns it can name. Output names stay.
+fn each_expression(
+    plan: LogicalPlan,
+    rewrite: fn(Expr, &DFSchema) -> datafusion::common::Result<Transformed<Expr>>,
+) -> datafusion::common::Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        let renamed = |e: Expr| {
+            let name = names.save(&e);
+            Ok(rewrite(e, &schema)?.update_data(|e| name.restore(e)))
+        };
+        let node = node.map_expressions(renamed)?;
+        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+    })?;
+    Ok(done.data)
 }
 
 /// Folds constants. `CURRENT_TIMESTAMP` and its like stay: they have no value before the job runs.

@@ -5,6 +5,7 @@
 //! | [`call`] | the frame: declaration, coercion, constants |
 //! | [`cast`] | CAST and TRY_CAST |
 //! | [`decimal`] | DECIMAL arithmetic: types, rounding, overflow |
+//! | [`float`] | comparison of floats |
 //! | [`math`] | IF, MOD, ROUND, CEIL, FLOOR, TRUNCATE, SIGN, LOG, GREATEST, LEAST |
 //! | [`text`] | SPLIT_INDEX, SUBSTRING, CONCAT, LPAD, … |
 //! | [`regex`] | REGEXP_EXTRACT, REGEXP_REPLACE, REGEXP with Java's meaning |
@@ -16,6 +17,7 @@ pub mod cast;
 pub mod datetime;
 pub mod decimal;
 pub mod error;
+pub(crate) mod float;
 #[cfg(test)]
 mod goldens;
 mod math;
@@ -33,6 +35,14 @@ const NEVER_FAIL: &[&str] = &[
     "decimal_add",
     "decimal_subtract",
     "decimal_multiply",
+    "float_eq",
+    "float_not_eq",
+    "float_lt",
+    "float_lt_eq",
+    "float_gt",
+    "float_gt_eq",
+    "float_distinct",
+    "float_not_distinct",
     "if",
     "ceil",
     "ceiling",

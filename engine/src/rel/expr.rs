@@ -7,7 +7,7 @@ use datafusion::common::{Column, DFSchema, Result};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::{Expr, ExprSchemable, Volatility, cast};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use dflow_common::{SourceId, Span, SqlType};
+use dflow_common::{SourceId, Span, SqlType, TypeKind};
 
 use super::Field;
 use crate::catalog::table_schema;
@@ -28,6 +28,41 @@ pub(crate) fn as_column(e: &Expr) -> Option<usize> {
         Expr::Column(c) => position(c),
         Expr::Alias(a) => as_column(&a.expr),
         _ => None,
+    }
+}
+
+/// The number when the whole expression is a column of type `from`, cast to a type in which its values stay apart.
+pub(crate) fn widened(e: &Expr, from: &TypeKind) -> Option<usize> {
+    match e {
+        Expr::Alias(a) => widened(&a.expr, from),
+        Expr::ScalarFunction(f) => match (crate::bind::library::cast_words(&f.func)?, f.args.as_slice()) {
+            (("CAST", to), [x]) if keeps_apart(from, &to.kind) => as_column(x),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether two values that differ still differ after a cast.
+fn keeps_apart(from: &TypeKind, to: &TypeKind) -> bool {
+    use TypeKind as T;
+    let digits = |t: &T| match t {
+        T::TinyInt => Some((3, 0)),
+        T::SmallInt => Some((5, 0)),
+        T::Int => Some((10, 0)),
+        T::BigInt => Some((19, 0)),
+        T::Decimal(p, s) => Some((i32::from(*p) - i32::from(*s), i32::from(*s))),
+        _ => None,
+    };
+    match (from, to) {
+        (T::Char(a) | T::VarChar(a), T::VarChar(b)) | (T::Binary(a) | T::VarBinary(a), T::VarBinary(b)) => a <= b,
+        (T::TinyInt | T::SmallInt | T::Int, T::Double) | (T::Float, T::Double) => true,
+        (a, b) if a.is_integer() && b.is_integer() => digits(a) <= digits(b),
+        (a, T::Decimal(..)) => match (digits(a), digits(to)) {
+            (Some((whole, fraction)), Some((more, finer))) => whole <= more && fraction <= finer,
+            _ => false,
+        },
+        _ => false,
     }
 }
 

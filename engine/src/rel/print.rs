@@ -60,10 +60,14 @@ pub(crate) fn expr(e: &Expr, name: &dyn Fn(usize) -> String) -> String {
             ("get_field", [parent, Expr::Literal(field, _)]) => {
                 format!("{}.{}", p(parent), field.try_as_str().flatten().unwrap_or("?"))
             }
-            (function, args) => match crate::bind::library::cast_words(&f.func) {
-                Some((word, ty)) => format!("{word}({} AS {ty})", list(args)),
-                None => format!("{}({})", function.to_uppercase(), list(args)),
-            },
+            (function, args) => {
+                match (crate::functions::float::operator(&f.func), crate::bind::library::cast_words(&f.func), args) {
+                    // A comparison of floats is printed as what it stands for.
+                    (Some(op), _, [left, right]) => format!("({} {op} {})", p(left), p(right)),
+                    (_, Some((word, ty)), args) => format!("{word}({} AS {ty})", list(args)),
+                    (_, None, args) => format!("{}({})", function.to_uppercase(), list(args)),
+                }
+            }
         },
         other => format!("{other}"),
     }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | Source | as it says | its primary key |
 //! | Watermark, Check, Consolidate | as its input | as its input |
-//! | Calc | as its input | those whose columns it passes on |
+//! | Calc | as its input | those whose columns it passes on, also cast to a wider type |
 //! | Union | the weakest of its inputs | none |
 //! | Aggregate | retract | the group columns; without any, the empty key: there is one row |
 //! | Normalize | retract | its key |
@@ -77,12 +77,16 @@ pub(crate) fn derive(plan: &Plan) -> Vec<StreamProps> {
             Op::Calc { exprs, .. } => {
                 let input = input(0);
                 let new = |old: usize| exprs.iter().position(|e| expr::as_column(e) == Some(old));
+                let fields = &plan.nodes[rel.inputs[0]].fields;
+                let same_values = |old: usize| {
+                    new(old).or_else(|| exprs.iter().position(|e| expr::widened(e, &fields[old].ty.kind) == Some(old)))
+                };
                 StreamProps {
                     kind: input.kind,
                     upsert_keys: input
                         .upsert_keys
                         .iter()
-                        .filter_map(|key| key.iter().map(|c| new(*c)).collect::<Option<Vec<_>>>())
+                        .filter_map(|key| key.iter().map(|c| same_values(*c)).collect::<Option<Vec<_>>>())
                         .map(sorted)
                         .collect(),
                     time_columns: input.time_columns.iter().filter_map(|c| new(*c)).collect(),

@@ -44,6 +44,67 @@ fn aggregates_of_aggregates_take_back_what_changed() {
 }
 
 #[test]
+fn a_key_of_a_key_is_a_key() {
+    // The second GROUP BY is by `name` alone, although `name` determines `n`; its DECIMAL and INT keys are widened.
+    for (columns, query) in [
+        (
+            "name STRING, c BIGINT",
+            "SELECT name, COUNT(*) FROM (SELECT name, COUNT(*) AS n FROM orders GROUP BY name) GROUP BY name",
+        ),
+        ("amount DECIMAL(12, 3), c BIGINT", "SELECT amount, COUNT(*) FROM orders GROUP BY amount"),
+        ("id BIGINT, c BIGINT", "SELECT id, COUNT(*) FROM orders GROUP BY id"),
+    ] {
+        let key = columns.split(' ').next().unwrap();
+        kit(2)
+            .compile(&format!(
+                "{ORDERS} CREATE TABLE sunk ({columns}, PRIMARY KEY ({key}) NOT ENFORCED) WITH ('connector' = 'mem', 'takes' = 'upsert');
+                 INSERT INTO sunk {query};"
+            ))
+            .unwrap_or_else(|e| panic!("{query}: {e:#?}"));
+    }
+    let cut = kit(1).compile(&format!(
+        "{ORDERS} CREATE TABLE sunk (amount DECIMAL(12, 1), c BIGINT, PRIMARY KEY (amount) NOT ENFORCED) WITH ('connector' = 'mem', 'takes' = 'upsert');
+         INSERT INTO sunk SELECT amount, COUNT(*) FROM orders GROUP BY amount;"
+    ));
+    assert!(cut.is_err(), "two amounts may become one key");
+}
+
+#[test]
+fn floats_compare_as_in_flink() {
+    let table = "CREATE TABLE f (d DOUBLE) WITH ('connector' = 'mem', 'rows' = '+ 0.0; + -0.0; + NaN; + NULL; + 1.5');";
+    for (condition, expected) in [
+        ("d = 0", vec!["-0.0", "0.0"]),
+        ("d >= 0", vec!["-0.0", "0.0", "1.5"]),
+        ("d < 0", vec![]),
+        ("d > 1", vec!["1.5"]),
+        ("d <> 0", vec!["1.5", "NaN"]),
+        ("d = d", vec!["-0.0", "0.0", "1.5"]),
+        ("d IN (0, 1.5)", vec!["-0.0", "0.0", "1.5"]),
+        ("d NOT IN (0, 1.5)", vec!["NaN"]),
+        ("d BETWEEN 0 AND 1", vec!["-0.0", "0.0"]),
+        ("NOT (d BETWEEN 0 AND 1)", vec!["1.5", "NaN"]),
+        ("d > 1.4", vec!["1.5"]),
+        ("d <= 1.5", vec!["-0.0", "0.0", "1.5"]),
+        ("d BETWEEN -0.5 AND 1.1", vec!["-0.0", "0.0"]),
+        ("d IN (0.0, 1.5)", vec!["-0.0", "0.0", "1.5"]),
+        ("d IN (1.50)", vec!["1.5"]),
+        ("1.5 IN (d, 7)", vec!["1.5"]),
+        ("CASE d WHEN 1.5 THEN TRUE ELSE FALSE END", vec!["1.5"]),
+        ("COALESCE(d, 0.1) < 0.2", vec!["-0.0", "0.0", "∅"]),
+        ("CASE WHEN d IS NULL THEN 0.1 ELSE d END < 0.2", vec!["-0.0", "0.0", "∅"]),
+        ("IF(d IS NULL, 0.1, d) < 0.2", vec!["-0.0", "0.0", "∅"]),
+        ("NULLIF(d, 1.5) IS NULL", vec!["1.5", "∅"]),
+        ("GREATEST(d, 1.0) < 1.5", vec!["-0.0", "0.0"]),
+        ("d + 1.5 = 1.5", vec!["-0.0", "0.0"]),
+        ("d IS NOT DISTINCT FROM CAST(NULL AS DOUBLE)", vec!["∅"]),
+        ("NULLIF(d, 0) IS NULL", vec!["-0.0", "0.0", "∅"]),
+        ("CASE d WHEN 0 THEN TRUE ELSE FALSE END", vec!["-0.0", "0.0"]),
+    ] {
+        check(&format!("{table} SELECT d FROM f WHERE {condition};"), &expected);
+    }
+}
+
+#[test]
 fn unions_and_values() {
     orders(
         "SELECT id, name FROM orders WHERE id < 2 UNION ALL SELECT id + 10, 'x' FROM orders WHERE id = 2
