@@ -13,7 +13,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use dflow_common::ChangeBatch;
+use dflow_common::{ChangeBatch, RowKind};
 
 /// The canonical text of every row of a batch, cells separated by tabs.
 pub fn row_texts(batch: &RecordBatch) -> Vec<String> {
@@ -118,6 +118,60 @@ impl Fold {
     }
 }
 
+/// What a keyed sink would hold: `+` puts a row under its key, `-D` removes it, `-U` is only the announcement of `+U`.
+#[derive(Clone, Debug)]
+pub struct KeyedFold {
+    key: Vec<usize>,
+    rows: BTreeMap<String, String>,
+    /// Which subtask wrote a key: rows of one key through two writers would have no order.
+    writers: BTreeMap<String, usize>,
+}
+
+impl KeyedFold {
+    /// No rows.
+    pub fn new(key: Vec<usize>) -> Self {
+        Self { key, rows: BTreeMap::new(), writers: BTreeMap::new() }
+    }
+
+    /// Applies the changes that `subtask` would write.
+    ///
+    /// # Errors
+    /// When another subtask has written one of the keys, a row is removed that is not there, or a `-U` stands alone.
+    pub fn apply(&mut self, subtask: usize, batch: &ChangeBatch) -> Result<(), String> {
+        let keys = row_texts(&batch.data.project(&self.key).map_err(|e| e.to_string())?);
+        for (i, row) in row_texts(&batch.data).into_iter().enumerate() {
+            let key = &keys[i];
+            let writer = *self.writers.entry(key.clone()).or_insert(subtask);
+            if writer != subtask {
+                return Err(format!("the key {key} is written by subtasks {writer} and {subtask}"));
+            }
+            match batch.ops.kind(i) {
+                RowKind::Insert | RowKind::UpdateAfter => drop(self.rows.insert(key.clone(), row)),
+                RowKind::Delete if self.rows.remove(key).is_none() => {
+                    return Err(format!("the changelog removes a key that is not there: {key}"));
+                }
+                RowKind::UpdateBefore if keys.get(i + 1) != Some(key) || batch.ops.sign(i + 1) < 0 => {
+                    return Err(format!("the -U of {key} stands alone"));
+                }
+                RowKind::Delete | RowKind::UpdateBefore => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// After a restart others may write.
+    pub fn restarted(&mut self) {
+        self.writers.clear();
+    }
+
+    /// The rows.
+    pub fn fold(&self) -> Fold {
+        let mut rows = BTreeMap::new();
+        self.rows.values().for_each(|r| *rows.entry(r.clone()).or_insert(0) += 1);
+        Fold { rows }
+    }
+}
+
 /// A batch as lines `+I a 1`, for assertions and failure messages.
 pub fn change_lines(batch: &ChangeBatch) -> Vec<String> {
     row_texts(&batch.data)
@@ -147,6 +201,25 @@ mod tests {
         assert!(fold.apply(&batch(vec![Some(1), None, Some(1)], vec![0, 0, 3])).is_ok());
         assert_eq!(fold.len(), 1);
         assert!(fold.apply(&batch(vec![Some(1)], vec![1])).unwrap_err().contains("not there: 1"));
+    }
+
+    #[test]
+    fn a_keyed_sink_holds_the_last_row_of_each_key() {
+        let changes = |rows: &[(i64, i64)], kinds: Vec<i8>| {
+            let column =
+                |f: fn(&(i64, i64)) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows.iter().map(f))) };
+            let data = RecordBatch::try_from_iter([("k", column(|r| r.0)), ("v", column(|r| r.1))]).unwrap();
+            ChangeBatch::new(data, Ops::from_kinds(kinds))
+        };
+        let mut fold = KeyedFold::new(vec![0]);
+        fold.apply(0, &changes(&[(1, 5), (2, 6), (1, 5), (1, 7)], vec![0, 0, 1, 2])).unwrap();
+        assert_eq!(fold.fold().rows.keys().collect::<Vec<_>>(), ["1\t7", "2\t6"]);
+        assert!(fold.apply(1, &changes(&[(1, 8)], vec![2])).unwrap_err().contains("subtasks 0 and 1"));
+        assert!(fold.apply(0, &changes(&[(2, 6)], vec![1])).unwrap_err().contains("stands alone"));
+        assert!(fold.apply(0, &changes(&[(9, 6)], vec![3])).unwrap_err().contains("not there"));
+        fold.restarted();
+        fold.apply(1, &changes(&[(1, 7), (2, 6)], vec![3, 3])).unwrap();
+        assert!(fold.fold().is_empty());
     }
 
     #[test]

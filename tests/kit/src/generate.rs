@@ -4,7 +4,6 @@
 //! change nothing or the key, empty epochs. Every class of input is counted; a run that never hit one fails
 //! ([`Classes::assert_all_hit`]).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,6 +13,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use dflow_common::env::{Rng, SeededRng};
 use dflow_common::{ChangeBatch, Ops, RowKind};
+
+use crate::classes::Classes;
 
 /// The DDL columns of every generated table, as text for CREATE TABLE. `id` is unique among the live rows.
 pub const COLUMNS: &str =
@@ -60,48 +61,30 @@ pub enum TableKind {
     Upsert,
 }
 
-/// How often each class of input was generated.
-#[derive(Clone, Debug, Default)]
-pub struct Classes(BTreeMap<&'static str, u64>);
-
-impl Classes {
-    const ALL: [&'static str; 16] = [
-        "null key",
-        "null value",
-        "nan",
-        "negative zero",
-        "extreme integer",
-        "empty string",
-        "four-byte character",
-        "delete",
-        "delete then reinsert",
-        "update",
-        "update that changes the key",
-        "update that changes nothing",
-        "upsert delete with key only",
-        "empty epoch",
-        "one-row batch",
-        "large batch",
-    ];
-
-    /// Counts one.
-    pub fn hit(&mut self, class: &'static str) {
-        debug_assert!(Self::ALL.contains(&class), "{class} is not declared");
-        *self.0.entry(class).or_insert(0) += 1;
-    }
-
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Classes) {
-        other.0.iter().for_each(|(c, n)| *self.0.entry(c).or_insert(0) += n);
-    }
-
-    /// # Panics
-    /// When a class was never generated.
-    pub fn assert_all_hit(&self) {
-        let missed: Vec<_> = Self::ALL.iter().filter(|c| !self.0.contains_key(*c)).collect();
-        assert!(missed.is_empty(), "the generator never made: {missed:?}; counts: {:?}", self.0);
-    }
-}
+/// The classes of input.
+pub const CLASSES: [&str; 21] = [
+    "null key",
+    "null value",
+    "nan",
+    "negative zero",
+    "extreme integer",
+    "empty string",
+    "four-byte character",
+    "delete",
+    "delete then reinsert",
+    "update",
+    "update that changes the key",
+    "update that changes nothing",
+    "upsert delete with key only",
+    "empty epoch",
+    "one-row batch",
+    "large batch",
+    "delete all at the end",
+    "delete all in between",
+    "flush of one instance between batches",
+    "late row",
+    "watermark at the sink",
+];
 
 /// One generated table: its live rows, and how to go on.
 pub struct Table {

@@ -12,7 +12,7 @@ use dflow_common::metrics::Metrics;
 use dflow_common::{ChangeBatch, Env};
 use dflow_runtime::graph::{Exchange, JobGraph, NodeIndex, NodeKind};
 use dflow_runtime::keys;
-use dflow_runtime::operator::{Element, Operator, OperatorContext, Output, Watermark};
+use dflow_runtime::operator::{Element, Operator, OperatorContext, Output, SplitEvent, Watermark};
 use dflow_runtime::state::{SnapshotMode, SnapshotWriter, StateOp, StateReader, StateRows};
 
 /// What a checkpoint of a [`SyncJob`] holds: per node and table, the rows to replay.
@@ -45,13 +45,17 @@ impl Checkpoint {
 
 struct Instance {
     operator: Box<dyn Operator>,
-    /// Watermark per (input, sending subtask).
-    watermarks: BTreeMap<(usize, usize), Watermark>,
-    combined: Watermark,
     /// Per table, what was snapshotted since its last base.
     history: Vec<Vec<StateRows>>,
     /// Per table, whether a delta may be asked for.
     has_base: Vec<bool>,
+}
+
+/// What an instance, also one of a sink, was told about time.
+struct Inbox {
+    /// Watermark per (input, sending subtask).
+    watermarks: BTreeMap<(usize, usize), Watermark>,
+    combined: Watermark,
 }
 
 /// A running graph.
@@ -59,7 +63,9 @@ pub struct SyncJob {
     graph: JobGraph,
     order: Vec<NodeIndex>,
     instances: Vec<Vec<Instance>>,
-    outputs: BTreeMap<String, Vec<ChangeBatch>>,
+    inboxes: Vec<Vec<Inbox>>,
+    /// Per sink, batches with the subtask that would write them.
+    outputs: BTreeMap<String, Vec<(usize, ChangeBatch)>>,
     max_parallelism: u16,
     rng: SeededRng,
     round_robin: usize,
@@ -103,27 +109,26 @@ impl SyncJob {
                             let mut reader = StateReader::new(context.key_groups.clone(), &mut read);
                             operator.restore(&mut reader).expect("operators restore their own state");
                         }
-                        Instance {
-                            operator,
-                            watermarks: BTreeMap::new(),
-                            combined: Watermark::MIN,
-                            history: vec![Vec::new(); tables],
-                            has_base: vec![false; tables],
-                        }
+                        Instance { operator, history: vec![Vec::new(); tables], has_base: vec![false; tables] }
                     })
                     .collect(),
             );
         }
         let order = topological(&graph);
-        Self {
+        let inbox = |_| Inbox { watermarks: BTreeMap::new(), combined: Watermark::MIN };
+        let inboxes = graph.nodes.iter().map(|n| (0..n.parallelism).map(inbox).collect()).collect();
+        let mut job = Self {
             graph,
             order,
             instances,
+            inboxes,
             outputs: BTreeMap::new(),
             max_parallelism,
             rng: SeededRng::new(seed),
             round_robin: 0,
-        }
+        };
+        job.split(SplitEvent::Added(0));
+        job
     }
 
     /// The tables the sources deliver, with the columns they want: `(table, projection)`.
@@ -151,14 +156,59 @@ impl SyncJob {
         }
     }
 
+    /// Time passes for the sources: watermarks that grew are sent.
+    pub fn tick(&mut self, now_us: u64) {
+        self.split(SplitEvent::Tick(now_us));
+    }
+
+    /// Flushes one instance of one operator, as a task does whose inbox runs empty.
+    pub fn flush_one(&mut self) {
+        let operators: Vec<_> = (0..self.instances.len()).filter(|n| !self.instances[*n].is_empty()).collect();
+        if operators.is_empty() {
+            return;
+        }
+        let node = operators[self.rng.below(operators.len() as u64) as usize];
+        let subtask = self.rng.below(self.instances[node].len() as u64) as usize;
+        self.flush(node, subtask);
+    }
+
+    fn flush(&mut self, node: NodeIndex, subtask: usize) {
+        let mut out = Output::new();
+        self.instances[node][subtask].operator.flush(&mut out).expect("flush");
+        self.emit(node, subtask, out);
+    }
+
+    /// The least watermark over all instances of all sinks.
+    pub fn sink_watermark(&self) -> Watermark {
+        let sinks = (0..self.graph.nodes.len()).filter(|n| matches!(self.graph.nodes[*n].kind, NodeKind::Sink { .. }));
+        sinks.flat_map(|n| &self.inboxes[n]).map(|i| i.combined).min().unwrap_or(Watermark::MIN)
+    }
+
+    /// Tells the operators in the tasks of all sources.
+    fn split(&mut self, event: SplitEvent) {
+        let sources = |n: &usize| matches!(self.graph.nodes[*n].kind, NodeKind::Source(_));
+        for source in (0..self.graph.nodes.len()).filter(sources).collect::<Vec<_>>() {
+            for subtask in 0..self.graph.nodes[source].parallelism {
+                self.split_behind(source, subtask, event);
+            }
+        }
+    }
+
+    fn split_behind(&mut self, node: NodeIndex, subtask: usize, event: SplitEvent) {
+        let chained = |e: &&dflow_runtime::graph::Edge| e.from == node && e.exchange == Exchange::Forward;
+        for next in self.graph.edges.iter().filter(chained).map(|e| e.to).collect::<Vec<_>>() {
+            let Some(instance) = self.instances[next].get_mut(subtask) else { continue };
+            let mut out = Output::new();
+            instance.operator.split(event, &mut out).expect("split");
+            self.emit(next, subtask, out);
+            self.split_behind(next, subtask, event);
+        }
+    }
+
     /// Flushes everything and takes a checkpoint; each table is written as base or delta by chance.
     pub fn barrier(&mut self) -> Checkpoint {
         for node in self.order.clone() {
-            for subtask in 0..self.instances[node].len() {
-                let mut out = Output::new();
-                self.instances[node][subtask].operator.flush(&mut out).expect("flush");
-                self.emit(node, subtask, out);
-            }
+            (0..self.instances[node].len()).for_each(|subtask| self.flush(node, subtask));
         }
         let mut checkpoint = Checkpoint::default();
         for (node, instances) in self.instances.iter_mut().enumerate() {
@@ -190,13 +240,8 @@ impl SyncJob {
         self.instances.iter().flatten().map(|i| i.operator.state_size().entries).sum()
     }
 
-    /// What arrived at the sink named `name` since the last call.
-    pub fn take_output(&mut self, name: &str) -> Vec<ChangeBatch> {
-        self.outputs.remove(name).unwrap_or_default()
-    }
-
-    /// What arrived at all sinks since the last call; for graphs with one sink.
-    pub fn take_outputs(&mut self) -> Vec<ChangeBatch> {
+    /// What arrived at all sinks since the last call, with the subtask of the sink; for graphs with one sink.
+    pub fn take_outputs(&mut self) -> Vec<(usize, ChangeBatch)> {
         std::mem::take(&mut self.outputs).into_values().flatten().collect()
     }
 
@@ -250,7 +295,7 @@ impl SyncJob {
 
     fn deliver(&mut self, node: NodeIndex, subtask: usize, input: usize, batch: ChangeBatch) {
         if matches!(self.graph.nodes[node].kind, NodeKind::Sink { .. }) {
-            self.outputs.entry(self.graph.nodes[node].name.clone()).or_default().push(batch);
+            self.outputs.entry(self.graph.nodes[node].name.clone()).or_default().push((subtask, batch));
             return;
         }
         let mut out = Output::new();
@@ -259,8 +304,8 @@ impl SyncJob {
     }
 
     fn deliver_watermark(&mut self, node: NodeIndex, subtask: usize, input: usize, from: usize, watermark: Watermark) {
-        let Some(instance) = self.instances[node].get_mut(subtask) else { return };
-        instance.watermarks.insert((input, from), watermark);
+        let inbox = &mut self.inboxes[node][subtask];
+        inbox.watermarks.insert((input, from), watermark);
         let senders: usize = self
             .graph
             .edges
@@ -268,9 +313,10 @@ impl SyncJob {
             .filter(|e| e.to == node)
             .map(|e| if e.exchange == Exchange::Forward { 1 } else { self.graph.nodes[e.from].parallelism })
             .sum();
-        let lowest = instance.watermarks.values().min().copied().unwrap_or(Watermark::MIN);
-        if instance.watermarks.len() == senders && lowest > instance.combined {
-            instance.combined = lowest;
+        let lowest = inbox.watermarks.values().min().copied().unwrap_or(Watermark::MIN);
+        if inbox.watermarks.len() == senders && lowest > inbox.combined {
+            inbox.combined = lowest;
+            let Some(instance) = self.instances[node].get_mut(subtask) else { return };
             let mut out = Output::new();
             instance.operator.watermark(lowest, &mut out).expect("watermark");
             self.emit(node, subtask, out);

@@ -7,26 +7,12 @@
 //!
 //! A failure prints the seed: `DFLOW_ORACLE_SEED=<n> cargo test -p dflow-testkit oracle` repeats it.
 
-use std::sync::Arc;
+use dflow_common::env::SeededRng;
+use dflow_testkit::classes::Classes;
+use dflow_testkit::generate::{self, TableKind};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::datasource::MemTable;
-use datafusion::execution::context::{SessionConfig, SessionContext};
-use dflow_common::env::sim::env_real_fs;
-use dflow_common::env::{Rng, SeededRng};
-use dflow_common::metrics::Metrics;
-use dflow_common::{ChangeBatch, RowKind, SourceId, SourceMap};
-use dflow_connector_api::ConnectorRegistry;
-use dflow_engine::{CompiledStatement, Engine, SessionOptions};
-use dflow_runtime::graph::JobGraph;
-use dflow_testkit::changelog::{Fold, change_lines};
-use dflow_testkit::connector::OracleFactory;
-use dflow_testkit::generate::{self, Classes, Row, Table, TableKind, to_changes};
-use dflow_testkit::harness::{Checkpoint, SyncJob};
+use super::case::{Case, Question, Reference, schema_of};
 
-const MAX_PARALLELISM: u16 = 16;
-const SUBTASKS: usize = 3;
 const KINDS: [TableKind; 3] = [TableKind::Append, TableKind::Retract, TableKind::Upsert];
 
 /// A question in both languages. `t` is the table under test, `a` a second, append-only one.
@@ -124,63 +110,45 @@ const QUERIES: &[Query] = &[
     ),
 ];
 
-/// The job of a query over a table of this kind, planned as a user's script is.
-fn graph_of(kind: TableKind, query: &Query, parallelism: usize) -> JobGraph {
-    let (columns, changelog) = match kind {
-        TableKind::Append => (generate::COLUMNS.to_owned(), "append"),
-        TableKind::Retract => (generate::COLUMNS.to_owned(), "retract"),
-        TableKind::Upsert => (format!("{}, PRIMARY KEY (id) NOT ENFORCED", generate::COLUMNS), "upsert"),
-    };
-    let script = format!(
-        "CREATE TABLE t ({columns}) WITH ('connector' = 'oracle', 'changelog' = '{changelog}');
-         CREATE TABLE a ({}) WITH ('connector' = 'oracle', 'changelog' = 'append');
-         CREATE TABLE o ({}) WITH ('connector' = 'oracle', 'changelog' = 'retract');
-         INSERT INTO o {};",
-        generate::COLUMNS,
-        query.sink,
-        query.stream
-    );
-    let mut sources = SourceMap::new();
-    let id = sources.add("oracle.sql", script.clone());
-    let parsed = dflow_dsl::parse(id, &script);
-    assert!(parsed.diagnostics.is_empty(), "{}: {:?}", query.name, parsed.diagnostics);
-    let mut registry = ConnectorRegistry::new();
-    registry.connector(Arc::new(OracleFactory));
-    let engine = Engine::new(registry, env_real_fs(1), Metrics::new());
-    let mut options = SessionOptions::new("oracle", "");
-    options.parallelism = parallelism;
-    let compiled = engine
-        .session(options)
-        .compile(&parsed.script, &sources)
-        .unwrap_or_else(|e| panic!("{}: {:?}", query.name, e.into_diagnostics()));
-    match compiled.statements.into_iter().next_back() {
-        Some(CompiledStatement::Stream(job)) => job.graph,
-        other => panic!("{}: no streaming job but {other:?}", query.name),
+impl Query {
+    /// The script as a user would write it. Upsert tables have their key; half of all have a watermark.
+    fn question(&self, kind: TableKind, seed: u64) -> Question {
+        let watermark = seed.is_multiple_of(2);
+        let more = if watermark { ", WATERMARK FOR ts AS ts - INTERVAL '1' SECOND" } else { "" };
+        let (key, changelog) = match kind {
+            TableKind::Append => ("", "append"),
+            TableKind::Retract => ("", "retract"),
+            TableKind::Upsert => (", PRIMARY KEY (id) NOT ENFORCED", "upsert"),
+        };
+        let columns = generate::COLUMNS;
+        let stream = format!(
+            "CREATE TABLE t ({columns}{more}{key}) WITH ('connector' = 'oracle', 'changelog' = '{changelog}');
+             CREATE TABLE a ({columns}{more}) WITH ('connector' = 'oracle', 'changelog' = 'append');
+             CREATE TABLE o ({}) WITH ('connector' = 'oracle', 'changelog' = 'retract');
+             INSERT INTO o {};",
+            self.sink, self.stream
+        );
+        Question {
+            name: format!("query `{}` over {kind:?}, seed {seed}", self.name),
+            kind,
+            stream,
+            batch: self.batch.unwrap_or(self.stream).to_owned(),
+            sink: schema_of(columns_of(self.sink)),
+            sink_key: None,
+            watermark,
+            tables: if self.stream.contains("FROM a") { vec!["t", "a"] } else { vec!["t"] },
+        }
     }
 }
 
-/// The columns of the sink, as the stream delivers them.
-fn sink_schema(columns: &str) -> SchemaRef {
-    let mut fields = Vec::new();
+/// `a INT, b DECIMAL(10, 2)` as names and types.
+fn columns_of(text: &str) -> Vec<(&str, &str)> {
     let mut depth = 0;
-    for column in columns.split(|c| {
+    let columns = text.split(|c| {
         depth += i32::from(c == '(') - i32::from(c == ')');
         c == ',' && depth == 0
-    }) {
-        let (name, ty) = column.trim().split_once(' ').expect("a column has a name and a type");
-        let ty = dflow_dsl::types::parse_type(SourceId(0), ty).expect("a type of the test");
-        fields.push(ty.to_field(name));
-    }
-    Arc::new(Schema::new(fields))
-}
-
-/// What happens to both tables between two barriers.
-type EpochChanges = [Vec<(RowKind, Row)>; 2];
-
-struct Case {
-    kind: TableKind,
-    epochs: Vec<EpochChanges>,
-    answers: Vec<Fold>,
+    });
+    columns.map(|c| c.trim().split_once(' ').expect("a column has a name and a type")).collect()
 }
 
 #[test]
@@ -189,149 +157,25 @@ fn every_operator_equals_the_batch_answer_at_every_barrier() {
     let only_seed: Option<u64> = std::env::var("DFLOW_ORACLE_SEED").ok().and_then(|s| s.parse().ok());
     let seeds: Vec<u64> = only_seed.map_or_else(|| (1..=if full { 20 } else { 2 }).collect(), |s| vec![s]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let mut classes = Classes::default();
+    let _entered = runtime.enter();
+    let reference = Reference::new();
+    let mut classes = Classes::of(generate::CLASSES);
     let mut comparisons = 0;
     for seed in seeds {
         for query in QUERIES {
             for kind in KINDS {
                 let rng = SeededRng::new(seed.wrapping_mul(0x9e37_79b9).wrapping_add(query.name.len() as u64));
-                let schema = sink_schema(query.sink);
-                let case = runtime.block_on(make_case(query, kind, &schema, &rng, &mut classes));
+                let question = query.question(kind, seed);
+                let mut case = runtime.block_on(Case::new(question, (14, 60), &reference, &rng, &mut classes));
                 for variant in 0..8 {
-                    comparisons += run_variant(query, &case, variant, seed, &rng, &mut classes);
+                    comparisons += case.run(1 + variant % 3, variant >= 3, &rng, &mut classes);
                 }
             }
         }
     }
-    println!("{comparisons} comparisons");
+    println!("{comparisons} comparisons; {}", classes.summary());
     if only_seed.is_none() {
         classes.assert_all_hit();
         assert!(comparisons >= 10_000, "only {comparisons} comparisons");
-    }
-}
-
-/// A random history and the batch answer at each of its barriers. The last epoch of a table that can delete deletes all.
-async fn make_case(query: &Query, kind: TableKind, schema: &SchemaRef, rng: &SeededRng, classes: &mut Classes) -> Case {
-    let (mut t, mut a) = (Table::new(kind), Table::new(TableKind::Append));
-    let (mut epochs, mut answers) = (Vec::new(), Vec::new());
-    let deletes_all = kind != TableKind::Append && !query.stream.contains("FROM a");
-    for epoch in 0..14 {
-        let n = [0, 1, 3, 8, 20, 60][rng.below(6) as usize];
-        if n == 0 {
-            classes.hit("empty epoch");
-        }
-        let changes = if deletes_all && epoch == 13 {
-            [t.delete_all(classes), Vec::new()]
-        } else {
-            [t.changes(n, rng, classes), a.changes(n / 2, rng, classes)]
-        };
-        epochs.push(changes);
-        let sql = query.batch.unwrap_or(query.stream);
-        answers.push(Fold::of_table(&batch_answer(sql, t.live(), a.live()).await, schema));
-    }
-    Case { kind, epochs, answers }
-}
-
-async fn batch_answer(sql: &str, t: RecordBatch, a: RecordBatch) -> Vec<RecordBatch> {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-    for (name, batch) in [("t", t), ("a", a)] {
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
-        context.register_table(name, Arc::new(table)).unwrap();
-    }
-    context
-        .sql(sql)
-        .await
-        .unwrap_or_else(|e| panic!("{sql}: {e}"))
-        .collect()
-        .await
-        .unwrap_or_else(|e| panic!("{sql}: {e}"))
-}
-
-/// Runs the history once, in a way chosen by `variant`, and compares at every barrier.
-fn run_variant(query: &Query, case: &Case, variant: u64, seed: u64, rng: &SeededRng, classes: &mut Classes) -> u64 {
-    let parallelism = 1 + (variant % 3) as usize;
-    let restore_at = (variant >= 3).then(|| rng.below(case.epochs.len() as u64 - 1) as usize);
-    let env = env_real_fs(seed);
-    let graph = |p: usize| graph_of(case.kind, query, p);
-    let mut job = SyncJob::new(graph(parallelism), &env, MAX_PARALLELISM, seed + variant, None);
-    let mut fold = Fold::new();
-    let mut trace = Vec::new();
-    let place = |epoch: usize| {
-        format!(
-            "query `{}` over {:?}, seed {seed}, variant {variant} (parallelism {parallelism}, restore {restore_at:?}), barrier {epoch}",
-            query.name, case.kind
-        )
-    };
-    let mut last = (Checkpoint::default(), 0);
-    for (epoch, [t, a]) in case.epochs.iter().enumerate() {
-        feed(&mut job, "t", case.kind, t, rng, classes);
-        feed(&mut job, "a", TableKind::Append, a, rng, classes);
-        let checkpoint = job.barrier();
-        for batch in job.take_outputs() {
-            trace.extend(change_lines(&batch));
-            fold.apply(&batch).unwrap_or_else(|e| panic!("{}: {e}\n{}", place(epoch), trace.join("\n")));
-        }
-        let answer = &case.answers[epoch];
-        assert!(
-            fold == *answer,
-            "{}:\n{}\nthe whole changelog:\n{}",
-            place(epoch),
-            fold.diff(answer),
-            trace.join("\n")
-        );
-        if restore_at == Some(epoch) {
-            let p = 1 + rng.below(4) as usize;
-            job = SyncJob::new(graph(p), &env, MAX_PARALLELISM, seed + variant + 100, Some(&checkpoint));
-        }
-        last = (checkpoint, job.state_entries());
-    }
-    if case.answers.last().is_some_and(Fold::is_empty)
-        && case.kind != TableKind::Append
-        && !query.stream.contains("FROM a")
-    {
-        assert_eq!(last.1, 0, "{}: everything was deleted but state is left", place(case.epochs.len()));
-        assert_eq!(
-            last.0.live_rows(&graph(1)),
-            0,
-            "{}: the checkpoint holds rows of an empty table",
-            place(case.epochs.len())
-        );
-    }
-    case.epochs.len() as u64
-}
-
-/// Feeds changes in random batches. Rows of one identity go to one subtask, so that their order is kept.
-fn feed(
-    job: &mut SyncJob,
-    table: &str,
-    kind: TableKind,
-    changes: &[(RowKind, Row)],
-    rng: &SeededRng,
-    classes: &mut Classes,
-) {
-    if changes.len() >= 60 && rng.below(3) == 0 {
-        classes.hit("large batch");
-        return feed_batch(job, table, &to_changes(kind, changes));
-    }
-    let mut rest = changes;
-    while !rest.is_empty() {
-        let n = (1 + rng.below(9) as usize).min(rest.len());
-        if n == 1 {
-            classes.hit("one-row batch");
-        }
-        feed_batch(job, table, &to_changes(kind, &rest[..n]));
-        rest = &rest[n..];
-    }
-}
-
-fn feed_batch(job: &mut SyncJob, table: &str, batch: &ChangeBatch) {
-    let ids = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int32Type>(batch.column(0));
-    for subtask in 0..SUBTASKS {
-        let rows: arrow::array::UInt32Array =
-            (0..batch.num_rows()).filter(|i| ids.value(*i) as usize % SUBTASKS == subtask).map(|i| i as u32).collect();
-        if !rows.is_empty() {
-            job.feed(table, subtask, &batch.take(&rows).unwrap());
-        }
     }
 }
