@@ -15,6 +15,7 @@ pub(crate) mod aggregates;
 pub(crate) mod blame;
 pub(crate) mod context;
 mod errors;
+mod floats;
 pub(crate) mod functions;
 mod keys;
 pub(crate) mod library;
@@ -26,7 +27,6 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
@@ -39,7 +39,6 @@ use sqlparser::ast as sql;
 
 use crate::catalog::table_schema;
 use crate::error::{self, Errors, Result, at};
-use crate::functions::float;
 use crate::rel::expr::with_source;
 
 pub(crate) use functions::Functions;
@@ -186,27 +185,9 @@ fn parser_options(o: &ConfigOptions) -> ParserOptions {
 /// Coerces types; comparisons of floats become Flink's.
 fn analyze(plan: LogicalPlan, options: &ConfigOptions, span: Span) -> Result<LogicalPlan> {
     let failed = |e| Errors::from(errors::translate(&e, span));
-    let plan = each_expression(plan, float::decimals_as_floats).map_err(failed)?;
+    let plan = floats::before_coercion(plan).map_err(failed)?;
     let plan = Analyzer::new().execute_and_check(plan, options, |_, _| {}).map_err(failed)?;
-    each_expression(plan, float::compare_as_flink).map_err(failed)
-}
-
-/// Rewrites every expression of a plan over the columns it can name. Output names stay.
-fn each_expression(
-    plan: LogicalPlan,
-    rewrite: fn(Expr, &DFSchema) -> datafusion::common::Result<Transformed<Expr>>,
-) -> datafusion::common::Result<LogicalPlan> {
-    let done = plan.transform_up_with_subqueries(|node| {
-        let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        let renamed = |e: Expr| {
-            let name = names.save(&e);
-            Ok(rewrite(e, &schema)?.update_data(|e| name.restore(e)))
-        };
-        let node = node.map_expressions(renamed)?;
-        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
-    })?;
-    Ok(done.data)
+    floats::after_coercion(plan).map_err(failed)
 }
 
 /// Folds constants. `CURRENT_TIMESTAMP` and its like stay: they have no value before the job runs.
@@ -237,8 +218,8 @@ fn normal(plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
         // The schema of VALUES comes from its literals, and DataFusion does not compute it again.
         if let LogicalPlan::Values(v) = node {
             let row = |r: Vec<Expr>| r.into_iter().map(|e| Ok(normal_expr(e, span.source)?.data)).collect();
-            let rows = v.values.into_iter().map(row).collect::<datafusion::common::Result<_>>()?;
-            return Ok(Transformed::yes(LogicalPlanBuilder::values(rows)?.build()?));
+            let rows = v.values.into_iter().map(row).collect::<datafusion::common::Result<Vec<_>>>()?;
+            return Ok(Transformed::yes(LogicalPlanBuilder::values(floats::values(rows)?)?.build()?));
         }
         // Nodes above refer to the columns of an aggregate by names that hold its literals.
         let names = NamePreserver::new(&node);

@@ -19,6 +19,15 @@ fn a_filter_and_a_projection_over_a_view() {
 }
 
 #[test]
+fn an_expression_of_the_filter_that_uses_another_one_is_projected() {
+    orders(
+        "SELECT UPPER(name) || 'x', CHAR_LENGTH(UPPER(name) || 'x') FROM orders
+         WHERE UPPER(name) = 'A' AND UPPER(name) || 'x' <> 'b';",
+        &["Ax|2", "Ax|2"],
+    );
+}
+
+#[test]
 fn groups_sums_and_having() {
     orders(
         "SELECT name, COUNT(*), SUM(v), AVG(id), MAX(amount) FROM orders GROUP BY name HAVING COUNT(*) > 0;",
@@ -101,6 +110,19 @@ fn floats_compare_as_in_flink() {
         ("CASE d WHEN 0 THEN TRUE ELSE FALSE END", vec!["-0.0", "0.0"]),
     ] {
         check(&format!("{table} SELECT d FROM f WHERE {condition};"), &expected);
+    }
+}
+
+#[test]
+fn a_double_beside_a_decimal_is_a_double() {
+    let nan = "CAST('NaN' AS DOUBLE)";
+    for query in [
+        format!("SELECT {nan} AS x UNION ALL SELECT 1.5 UNION ALL SELECT 1e16"),
+        format!("SELECT 1.5 AS x UNION ALL SELECT 1e16 UNION ALL SELECT {nan}"),
+        format!("SELECT x FROM (VALUES ({nan}), (1.5), (1e16)) AS v (x)"),
+        format!("SELECT CASE n WHEN 1 THEN 1.5 WHEN 2 THEN 1e16 ELSE {nan} END FROM (VALUES (1), (2), (3)) AS v (n)"),
+    ] {
+        check(&format!("{query};"), &["1.5", "1e16", "NaN"]);
     }
 }
 

@@ -68,12 +68,10 @@ impl Program {
             e.expr = guard(&e.expr, &spec.input).map_err(broken)?;
         }
 
-        let mut early = Vec::new();
+        let (mut early, mut fields) = (Vec::new(), fields_of(&spec.input));
         if !conjuncts.is_empty() {
             let commons = find_commons(&conjuncts, &projection, true, &spec.input);
-            let mut schema = fields_of(&spec.input);
-            (early, schema) = hoist(commons, schema, width, &mut conjuncts, &mut projection)?;
-            debug_assert_eq!(schema.len(), width + early.len());
+            (early, fields) = hoist(commons, fields, width, &mut conjuncts, &mut projection)?;
         }
 
         let mut kept: Vec<usize> = Vec::new();
@@ -82,13 +80,7 @@ impl Program {
         }
         kept.sort_unstable();
         kept.dedup();
-        let mut kept_fields = Vec::with_capacity(kept.len());
-        for i in &kept {
-            kept_fields.push(match i.checked_sub(width) {
-                None => spec.input.field(*i).clone(),
-                Some(e) => common_field(&early[e].expr, &spec.input)?,
-            });
-        }
+        let kept_fields: Vec<Field> = kept.iter().map(|i| fields[*i].clone()).collect();
         let position: HashMap<usize, usize> = kept.iter().enumerate().map(|(new, old)| (*old, new)).collect();
         for p in &mut projection {
             p.expr = remap(&p.expr, &position)?;

@@ -110,7 +110,7 @@ fn with(form: Form, argument: Option<&Expr>, filter: Option<&Expr>) -> Expr {
             let nan = format!("isnan({})", x.batch);
             let rest = format!("NOT {nan}");
             let (nans, rest) = (aggregate("COUNT", Some(&nan)), aggregate("MIN", Some(&rest)));
-            let text = format!("COALESCE({rest}, CASE WHEN {nans} > 0 THEN CAST('NaN' AS DOUBLE) END)");
+            let text = format!("(CASE WHEN {rest} IS NULL AND {nans} > 0 THEN CAST('NaN' AS DOUBLE) ELSE {rest} END)");
             result(Type::Double, stream, text).exact(x.exact)
         }
         (name, ty) => result(ty, stream, aggregate(name, None)).exact(x.exact),

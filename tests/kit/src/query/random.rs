@@ -6,7 +6,7 @@
 use dflow_common::env::{Rng, SeededRng};
 
 use super::aggregate::{self, Form};
-use super::scalar::{CONSTRUCTS, Scalars};
+use super::scalar::{CONSTRUCTS, Scalars, coalesce};
 use super::{Expr, From, Language, Query, Select, Type};
 use crate::classes::Classes;
 use crate::generate::{self, TableKind};
@@ -334,7 +334,7 @@ impl Maker<'_> {
             return e;
         }
         let instead = self.scalars(&[]).value(e.ty);
-        Expr::call(e.ty, "COALESCE({0}, {1})", "COALESCE({0}, {1})", &[&e, &instead]).nullable(false)
+        coalesce(e.ty, &e, &instead)
     }
 
     /// The columns of a relation and those that identify its rows.

@@ -112,7 +112,7 @@ impl Scalars<'_> {
             4 => {
                 self.hit("COALESCE");
                 let (a, b) = (self.expr(ty, d), self.expr(ty, d));
-                same(ty, "COALESCE({0}, {1})", &[&a, &b]).nullable(a.nullable && b.nullable)
+                coalesce(ty, &a, &b)
             }
             5 if ty != Type::Double => {
                 self.hit("NULLIF");
@@ -361,6 +361,12 @@ impl Scalars<'_> {
             }
         }
     }
+}
+
+/// COALESCE, which the reference does not evaluate by itself.
+pub(super) fn coalesce(ty: Type, a: &Expr, b: &Expr) -> Expr {
+    let batch = "(CASE WHEN {0} IS NOT NULL THEN {0} ELSE {1} END)";
+    Expr::call(ty, "COALESCE({0}, {1})", batch, &[a, b]).nullable(a.nullable && b.nullable)
 }
 
 /// The same text in both languages.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{Int32Type, Schema, SchemaRef, TimestampMillisecondType};
 use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use dflow_common::env::sim::env_real_fs;
 use dflow_common::env::{Rng, SeededRng};
 use dflow_common::metrics::Metrics;
@@ -83,7 +86,13 @@ impl Reference {
         // The check compares what two of DataFusion's layers think of NOT NULL; they differ for some CASE.
         let config = SessionConfig::new().with_target_partitions(1);
         let config = config.set_bool("datafusion.execution.skip_physical_aggregate_schema_check", true);
-        Self(SessionContext::new_with_config(config))
+        // As little optimizing as runs: the engine simplifies expressions with DataFusion's rule, this must not.
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_optimizer_rules(vec![Arc::new(ReplaceDistinctWithAggregate::new())]);
+        let physical = PhysicalOptimizer::new().rules.into_iter().filter(|r| r.name() != "aggregate_statistics");
+        Self(SessionContext::new_with_state(state.with_physical_optimizer_rules(physical.collect()).build()))
     }
 
     async fn answer(&self, sql: &str, t: RecordBatch, a: RecordBatch) -> Result<Vec<RecordBatch>, String> {

@@ -1,7 +1,7 @@
 //! The changelog oracle over random scripts.
 //!
 //! Each seed is a script (source, query, sink) and a history; see [`dflow_testkit::query`]. Seeds that once failed are in
-//! `seeds.txt` and run first. `DFLOW_ORACLE_SCRIPT=<seed>` repeats one.
+//! `seeds.txt` and run first. `DFLOW_ORACLE_SCRIPT=<seed>` repeats one, `=<first>-<last>` several.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -43,10 +43,13 @@ impl Tally {
 #[test]
 fn random_scripts_equal_the_batch_answer_at_every_barrier() {
     let full = std::env::var("DFLOW_TEST_LEVEL").as_deref() == Ok("full");
-    let only: Option<u64> = std::env::var("DFLOW_ORACLE_SCRIPT").ok().and_then(|s| s.parse().ok());
+    let only = std::env::var("DFLOW_ORACLE_SCRIPT").ok().map(|text| {
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        first.parse::<u64>().unwrap()..=last.parse::<u64>().unwrap()
+    });
     let kept = include_str!("seeds.txt").lines().filter_map(|l| l.split_whitespace().next()?.parse().ok());
     let last = if full { 20 * SCRIPTS } else { SCRIPTS };
-    let seeds: Vec<u64> = only.map_or_else(|| kept.chain(1..=last).collect(), |s| vec![s]);
+    let seeds: Vec<u64> = only.clone().map_or_else(|| kept.chain(1..=last).collect(), Iterator::collect);
     let (next, failures, total) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Tally::new()));
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -57,11 +60,15 @@ fn random_scripts_equal_the_batch_answer_at_every_barrier() {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match catch_unwind(AssertUnwindSafe(|| run(*seed, &runtime, &reference))) {
                         Ok(tally) => total.lock().unwrap().add(&tally),
-                        Err(_) if failures.lock().unwrap().len() + 1 >= FAILURES_MAX => {
-                            failures.lock().unwrap().push(*seed);
-                            next.store(seeds.len(), Ordering::Relaxed);
+                        Err(_) => {
+                            let script = Script::random(*seed, &mut random::classes());
+                            eprintln!("script {seed} failed:\n{}", script.stream());
+                            let mut failures = failures.lock().unwrap();
+                            failures.push(*seed);
+                            if failures.len() >= FAILURES_MAX {
+                                next.store(seeds.len(), Ordering::Relaxed);
+                            }
                         }
-                        Err(_) => failures.lock().unwrap().push(*seed),
                     }
                 }
             });
