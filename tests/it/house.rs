@@ -14,11 +14,12 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("dflow-connector-api", &["dflow-common"]),
     ("dflow-formats", &["dflow-common", "dflow-connector-api"]),
     ("dflow-test-servers", &[]),
+    ("dflow-connector-jdbc", &["dflow-common", "dflow-connector-api"]),
     ("dflow-runtime", &["dflow-common", "dflow-connector-api"]),
     ("dflow-engine", &["dflow-common", "dflow-connector-api", "dflow-dsl", "dflow-runtime"]),
 ];
 /// What a crate named `dflow-connector-*` may depend on.
-const CONNECTOR: &[&str] = &["dflow-common", "dflow-connector-api", "dflow-formats"];
+const CONNECTOR: &[&str] = &["dflow-common", "dflow-connector-api", "dflow-connector-jdbc", "dflow-formats"];
 
 /// Third-party crates that only these of our crates may name, in any kind of dependency.
 const ONLY_IN: &[(&str, &[&str])] = &[
