@@ -33,6 +33,8 @@ pub fn registry() -> ConnectorRegistry {
     dflow_connector_files::register(&mut registry);
     #[cfg(feature = "datagen")]
     dflow_connector_datagen::register(&mut registry);
+    #[cfg(feature = "mysql")]
+    dflow_connector_mysql::register(&mut registry);
     registry
 }
 
@@ -53,6 +55,10 @@ pub fn codes() -> Vec<CodeInfo> {
         dflow_connector_files::CODES,
         #[cfg(feature = "mysql")]
         dflow_connector_mysql::CODES,
+        #[cfg(feature = "mysql")]
+        dflow_connector_mysql::client::CODES,
+        #[cfg(feature = "mysql")]
+        dflow_connector_mysql::JDBC_CODES,
     ];
     all.concat()
 }

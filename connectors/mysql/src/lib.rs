@@ -2,12 +2,20 @@
 //!
 //! | module | what | leans on |
 //! |---|---|---|
-//! | [`error`] | every code of this crate, and which server error means which | |
+//! | [`error`] | codes of the binary log and of preflight | |
 //! | [`binlog`] | bytes of the binary log to Arrow: framing, table maps, row images, positions. No socket, no task | |
+//! | [`client`] | connections, what servers say about themselves, and what their errors mean | |
+//! | `sink` | rows by key or at the end, at least once or exactly once | `client` |
+//! | `connector` | the names `jdbc` and `mysql` | `sink` |
 //!
 //! *Architecture invariant:* `binlog` is pure: bytes in, columns and positions out, and no input makes it panic.
 
 pub mod binlog;
+pub mod client;
+mod connector;
 pub mod error;
+mod sink;
 
+pub use connector::register;
+pub use dflow_connector_jdbc::CODES as JDBC_CODES;
 pub use error::CODES;

@@ -1,0 +1,70 @@
+//! `'connector' = 'jdbc'` and `'connector' = 'mysql'`: the same tables, by URL or by host and port.
+
+use std::sync::Arc;
+
+use dflow_connector_api::{
+    ConnectorFactory, ConnectorRegistry, ConnectorSpec, Error, OptionSpec, OptionType, Options, Roles, Sink,
+    TableRequest,
+};
+use dflow_connector_jdbc::options::{TABLE, URL, join};
+
+use crate::sink;
+
+/// Where the server is, without a URL.
+const HOST: &[OptionSpec] = &[
+    OptionSpec::new("hostname", OptionType::Text, "The server's name or address.").required().identity(),
+    OptionSpec::new("port", OptionType::Int, "Its port.").default("3306").identity(),
+    OptionSpec::new("database-name", OptionType::Text, "The database of the table.").required().identity(),
+];
+
+const JDBC_OPTIONS: &[OptionSpec] = &join::<{ URL.len() + TABLE.len() }>([URL, TABLE]);
+const MYSQL_OPTIONS: &[OptionSpec] = &join::<{ HOST.len() + TABLE.len() }>([HOST, TABLE]);
+
+const GUARANTEES: &[&str] = &[
+    "sink with a primary key: at least once by default, and a replay converges to the same rows; exactly once with 'sink.delivery-guarantee' = 'exactly-once'",
+    "sink without a primary key: appends, at least once by default; exactly once with 'sink.delivery-guarantee' = 'exactly-once'",
+    "exactly once: rows appear after their checkpoint, in transactions of at most 8192 rows or so, each with a row of the table `dflow_commits`",
+    "a value that the column cannot keep exactly is an error",
+];
+
+static JDBC: ConnectorSpec = ConnectorSpec {
+    name: "jdbc",
+    summary: "Tables of MySQL and MariaDB by JDBC URL, with the options of Flink's connector.",
+    roles: Roles { source: false, sink: true, lookup: false },
+    options: JDBC_OPTIONS,
+    takes_format: false,
+    guarantees: GUARANTEES,
+};
+
+static MYSQL: ConnectorSpec = ConnectorSpec {
+    name: "mysql",
+    summary: "Tables of MySQL and MariaDB by host and port.",
+    roles: Roles { source: false, sink: true, lookup: false },
+    options: MYSQL_OPTIONS,
+    takes_format: false,
+    guarantees: GUARANTEES,
+};
+
+/// Tables of MySQL and MariaDB, under one of two names.
+struct Tables(&'static ConnectorSpec);
+
+impl Tables {
+    fn check(&self, request: &TableRequest) -> Result<Options, Vec<Error>> {
+        Options::check(&format!("connector '{}'", self.0.name), self.0.options, &request.options, request.span)
+    }
+}
+
+impl ConnectorFactory for Tables {
+    fn spec(&self) -> &'static ConnectorSpec {
+        self.0
+    }
+
+    fn sink(&self, request: &TableRequest) -> Result<Arc<dyn Sink>, Vec<Error>> {
+        sink::open(request, &self.check(request)?)
+    }
+}
+
+/// Adds the connectors.
+pub fn register(registry: &mut ConnectorRegistry) {
+    registry.connector(Arc::new(Tables(&JDBC))).connector(Arc::new(Tables(&MYSQL)));
+}
