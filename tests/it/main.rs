@@ -10,5 +10,6 @@ mod documentation;
 mod examples;
 mod house;
 mod lifecycle;
+mod nested;
 mod secrets;
 mod support;

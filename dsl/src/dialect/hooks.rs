@@ -122,6 +122,9 @@ impl Dialect for Flink {
         if is(t0, "NOT") && is(t1, "BETWEEN") && symmetry(t2) {
             return Some(between(self, p, expr, true));
         }
+        if is(t0, "IS") && (is(t1, "DISTINCT") || (is(t1, "NOT") && is(t2, "DISTINCT"))) {
+            return Some(is_distinct_from(self, p, expr));
+        }
         if is(t0, "IS") && (is(t1, "JSON") || (is(t1, "NOT") && is(t2, "JSON"))) {
             return Some(is_json(p, expr));
         }
@@ -370,6 +373,16 @@ fn between(dialect: &Flink, p: &mut Parser, expr: &Expr, negated: bool) -> R<Exp
     }
     let op = if negated { sql::BinaryOperator::And } else { sql::BinaryOperator::Or };
     Ok(Expr::Nested(Box::new(binary(one(&low, &high), op, one(&high, &low)))))
+}
+
+/// `IS [NOT] DISTINCT FROM`. sqlparser's own reads everything behind it, AND and OR too, as the second operand.
+fn is_distinct_from(dialect: &Flink, p: &mut Parser, expr: &Expr) -> R<Expr> {
+    p.advance_token();
+    let negated = eat(p, "NOT");
+    p.expect_keywords(&[Keyword::DISTINCT, Keyword::FROM])?;
+    let other = Box::new(p.parse_subexpr(dialect.prec_value(Precedence::Eq))?);
+    let expr = Box::new(expr.clone());
+    Ok(if negated { Expr::IsNotDistinctFrom(expr, other) } else { Expr::IsDistinctFrom(expr, other) })
 }
 
 /// `IS [NOT] JSON [VALUE | SCALAR | ARRAY | OBJECT]`

@@ -179,6 +179,9 @@ fn flinks_expressions_take_their_documented_form() {
         ("a IS NOT JSON ARRAY", format!("NOT {IS_JSON}(a, 'ARRAY')")),
         ("a IS JSON AND b", format!("{IS_JSON}(a, 'VALUE') AND b")),
         ("a NOT BETWEEN SYMMETRIC 1 AND 2 AND c", "(a NOT BETWEEN 1 AND 2 AND a NOT BETWEEN 2 AND 1) AND c".into()),
+        ("a IS DISTINCT FROM TRUE AND b", "a IS DISTINCT FROM true AND b".into()),
+        ("a IS NOT DISTINCT FROM b + 1 OR c", "a IS NOT DISTINCT FROM b + 1 OR c".into()),
+        ("a IS DISTINCT FROM b = c", "a IS DISTINCT FROM b = c".into()),
         ("a BETWEEN ASYMMETRIC 1 AND 2", "a BETWEEN 1 AND 2".into()),
         ("JSON_VALUE(j, '$.a' RETURNING INT DEFAULT 1 + 1 ON EMPTY ERROR ON ERROR)", "JSON_VALUE(j, '$.a', returning => 'INT', on_empty => 'DEFAULT', on_empty_default => 1 + 1, on_error => 'ERROR')".into()),
         ("JSON_QUERY(j, '$' RETURNING ARRAY<STRING> WITHOUT ARRAY WRAPPER NULL ON EMPTY)", "JSON_QUERY(j, '$', returning => 'ARRAY<STRING>', wrapper => 'WITHOUT ARRAY', on_empty => 'NULL')".into()),
@@ -190,6 +193,21 @@ fn flinks_expressions_take_their_documented_form() {
         ("JSON_OBJECTAGG(KEY a VALUE b)", "JSON_OBJECTAGG(a, b)".into()),
     ] {
         assert_eq!(printed(&format!("SELECT {text}")), format!("SELECT {expected}"), "{text}");
+    }
+}
+
+#[test]
+fn what_follows_is_distinct_from_is_not_part_of_it() {
+    for (text, split) in [
+        ("a IS DISTINCT FROM TRUE AND b > 3", "And"),
+        ("a IS NOT DISTINCT FROM b + 1 OR c", "Or"),
+        ("a IS DISTINCT FROM b = c", "Eq"),
+    ] {
+        let q = query(&format!("SELECT {text}"));
+        let printed = format!("{:?}", q.ast);
+        assert!(printed.contains(&format!("op: {split}")), "{text}");
+        let distinct = printed.find("DistinctFrom").unwrap();
+        assert!(printed.find("BinaryOp").unwrap() < distinct, "{text}: {printed}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! declared with, casts have the type they name, and everything else reads back from Arrow.
 
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use dflow_common::{SqlType, TypeKind};
 
@@ -17,17 +18,9 @@ pub(crate) fn sql_type(expr: &Expr, schema: &DFSchema, column: &dyn Fn(usize) ->
             Some(SqlType::from(TypeKind::Char(s.chars().count().max(1) as u32)).not_null())
         }
         Expr::ScalarFunction(f) if f.name() == "get_field" => {
-            let parent = sql_type(f.args.first()?, schema, column)?;
-            let Some(Expr::Literal(name, _)) = f.args.get(1) else { return arrow_type(expr, schema) };
-            let name = name.try_as_str().flatten()?;
-            match parent.kind {
-                TypeKind::Row(fields) => {
-                    let field = fields.into_iter().find(|f| f.name == name)?;
-                    let nullable = parent.nullable || field.ty.nullable;
-                    Some(field.ty.with_nullable(nullable))
-                }
-                _ => arrow_type(expr, schema),
-            }
+            let Some((parent, path)) = field_path(f) else { return arrow_type(expr, schema) };
+            let parent = sql_type(parent, schema, column)?;
+            path.into_iter().try_fold(parent, |parent, name| field(parent, name)).or_else(|| arrow_type(expr, schema))
         }
         Expr::ScalarFunction(f) => match super::library::cast_target(&f.func) {
             Some(ty) => {
@@ -38,6 +31,25 @@ pub(crate) fn sql_type(expr: &Expr, schema: &DFSchema, column: &dyn Fn(usize) ->
         },
         _ => arrow_type(expr, schema),
     }
+}
+
+/// What `row.a.b` reads: the row and the names. DataFusion writes one call for several names.
+pub(crate) fn field_path(call: &ScalarFunction) -> Option<(&Expr, Vec<&str>)> {
+    let (row, names) = call.args.split_first()?;
+    let name = |e| match e {
+        &Expr::Literal(ref name, _) => name.try_as_str().flatten(),
+        _ => None,
+    };
+    (!names.is_empty()).then_some(())?;
+    Some((row, names.iter().map(name).collect::<Option<_>>()?))
+}
+
+/// The type of a field of a ROW.
+pub(crate) fn field(row: SqlType, name: &str) -> Option<SqlType> {
+    let TypeKind::Row(fields) = row.kind else { return None };
+    let field = fields.into_iter().find(|f| f.name == name)?;
+    let nullable = row.nullable || field.ty.nullable;
+    Some(field.ty.with_nullable(nullable))
 }
 
 fn arrow_type(expr: &Expr, schema: &DFSchema) -> Option<SqlType> {

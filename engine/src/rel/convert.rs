@@ -9,6 +9,8 @@
 //! fragment over Source t:  [name, v]  ->  filter v > 1  ->  [upper(name)]      = Calc(v > 1; upper(name))
 //! ```
 
+use std::sync::Arc;
+
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::expr::AggregateFunction as DfAggregate;
 use datafusion::logical_expr::utils::conjunction;
@@ -151,7 +153,8 @@ impl<'a> Converter<'a> {
             changelog,
         }));
         let shared = |r: &Rel| match &r.op {
-            Op::Source(s) => s.table.id == table.id && same_options(&s.options, &options),
+            // A table that was dropped and created again has its name, and may have nothing else.
+            Op::Source(s) => Arc::ptr_eq(&s.table, &table) && same_options(&s.options, &options),
             _ => false,
         };
         let mut node = self.share(shared, || Rel {

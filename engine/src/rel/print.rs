@@ -7,6 +7,7 @@ use datafusion::logical_expr::expr::{BinaryExpr, Case, Cast, InList, Like, TryCa
 use datafusion::logical_expr::{Between, Expr};
 
 use super::expr::position;
+use crate::bind::types::field_path;
 
 /// Prints `e` with columns named by `name`.
 pub(crate) fn expr(e: &Expr, name: &dyn Fn(usize) -> String) -> String {
@@ -56,16 +57,14 @@ pub(crate) fn expr(e: &Expr, name: &dyn Fn(usize) -> String) -> String {
         Expr::TryCast(TryCast { expr: x, field }) => {
             format!("TRY_CAST({} AS {})", p(x), type_name(field.data_type()))
         }
-        Expr::ScalarFunction(f) => match (f.name(), f.args.as_slice()) {
-            ("get_field", [parent, Expr::Literal(field, _)]) => {
-                format!("{}.{}", p(parent), field.try_as_str().flatten().unwrap_or("?"))
-            }
-            (function, args) => {
+        Expr::ScalarFunction(f) => match (field_path(f).filter(|_| f.name() == "get_field"), f.args.as_slice()) {
+            (Some((row, path)), _) => format!("{}.{}", p(row), path.join(".")),
+            (None, args) => {
                 match (crate::functions::float::operator(&f.func), crate::bind::library::cast_words(&f.func), args) {
                     // A comparison of floats is printed as what it stands for.
                     (Some(op), _, [left, right]) => format!("({} {op} {})", p(left), p(right)),
                     (_, Some((word, ty)), args) => format!("{word}({} AS {ty})", list(args)),
-                    (_, None, args) => format!("{}({})", function.to_uppercase(), list(args)),
+                    (_, None, args) => format!("{}({})", f.name().to_uppercase(), list(args)),
                 }
             }
         },

@@ -10,6 +10,7 @@ use dflow_common::{SqlType, TypeKind};
 use dflow_connector_api::FieldMask;
 
 use super::{Call, NodeId, Op, Plan, Rel, expr};
+use crate::bind::types::{field, field_path};
 
 /// What is used of a node: columns, and how much of each.
 type Needed = BTreeMap<usize, FieldMask>;
@@ -123,14 +124,11 @@ fn usage(e: &Expr, mask: FieldMask, input: &Rel, wants: &mut Needed) {
             }
         }
         Expr::ScalarFunction(f) if f.name() == "get_field" => {
-            let field = match f.args.get(1) {
-                Some(Expr::Literal(v, _)) => v.try_as_str().flatten(),
-                _ => None,
-            };
-            let index = field.and_then(|name| field_index(&f.args[0], name, input));
-            match index {
-                Some(i) => usage(&f.args[0], FieldMask::Fields(vec![(i, mask)]), input, wants),
-                None => usage(&f.args[0], FieldMask::All, input, wants),
+            let read =
+                field_path(f).and_then(|(row, path)| Some((row, nested_mask(row_of(row, input)?, &path, &mask)?)));
+            match read {
+                Some((row, mask)) => usage(row, mask, input, wants),
+                None => f.args.iter().for_each(|a| usage(a, FieldMask::All, input, wants)),
             }
         }
         other => {
@@ -143,12 +141,12 @@ fn usage(e: &Expr, mask: FieldMask, input: &Rel, wants: &mut Needed) {
     }
 }
 
-/// The index of a field of the ROW that `parent` is.
-fn field_index(parent: &Expr, name: &str, input: &Rel) -> Option<usize> {
-    match row_of(parent, input)?.kind {
-        TypeKind::Row(fields) => fields.iter().position(|f| f.name == name),
-        _ => None,
-    }
+/// The part of a ROW that is read when `mask` of the field at the end of `path` is.
+fn nested_mask(row: SqlType, path: &[&str], mask: &FieldMask) -> Option<FieldMask> {
+    let Some((name, rest)) = path.split_first() else { return Some(mask.clone()) };
+    let TypeKind::Row(fields) = row.kind else { return None };
+    let index = fields.iter().position(|f| f.name == *name)?;
+    Some(FieldMask::Fields(vec![(index, nested_mask(fields[index].ty.clone(), rest, mask)?)]))
 }
 
 fn row_of(e: &Expr, input: &Rel) -> Option<SqlType> {
@@ -156,12 +154,8 @@ fn row_of(e: &Expr, input: &Rel) -> Option<SqlType> {
         Expr::Alias(a) => row_of(&a.expr, input),
         Expr::Column(c) => Some(input.fields.get(expr::position(c)?)?.ty.clone()),
         Expr::ScalarFunction(f) if f.name() == "get_field" => {
-            let Some(Expr::Literal(v, _)) = f.args.get(1) else { return None };
-            let name = v.try_as_str().flatten()?;
-            match row_of(&f.args[0], input)?.kind {
-                TypeKind::Row(fields) => fields.into_iter().find(|f| f.name == name).map(|f| f.ty),
-                _ => None,
-            }
+            let (row, path) = field_path(f)?;
+            path.into_iter().try_fold(row_of(row, input)?, field)
         }
         _ => None,
     }

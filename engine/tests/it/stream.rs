@@ -180,6 +180,24 @@ fn repeated_events_of_a_change_source_are_dropped_when_told() {
 }
 
 #[test]
+fn a_table_created_again_is_another_one() {
+    let mut kit = kit(1);
+    let written = kit
+        .run(
+            "CREATE TABLE sunk (id INT) WITH ('connector' = 'mem');
+             CREATE TABLE sunk2 (name STRING, id INT) WITH ('connector' = 'mem');
+             CREATE TABLE t (id INT) WITH ('connector' = 'mem', 'rows' = '+ 1');
+             INSERT INTO sunk SELECT id FROM t;
+             DROP TABLE t;
+             CREATE TABLE t (name STRING, id INT) WITH ('connector' = 'mem', 'rows' = '+ a,2');
+             INSERT INTO sunk2 SELECT name, id FROM t;",
+        )
+        .unwrap();
+    assert_eq!(fold(&written["sunk"]), ["1"]);
+    assert_eq!(fold(&written["sunk2"]), ["a|2"]);
+}
+
+#[test]
 fn two_inserts_read_one_source() {
     let script = format!(
         "{ORDERS}CREATE TABLE sunk (id INT) WITH ('connector' = 'mem');
