@@ -76,6 +76,8 @@ pub struct OperatorInfo {
 pub struct ClaimRequest {
     /// The job's name.
     pub job: String,
+    /// What [`Claimed::owner`] is to be when the state has none yet: random.
+    pub owner: String,
     /// Key groups; frozen in the first manifest.
     pub max_parallelism: KeyGroup,
     /// Where to start.
@@ -91,6 +93,8 @@ pub struct ClaimRequest {
 pub struct Claimed {
     /// Counts claims of this state directory.
     pub generation: u64,
+    /// Random, as old as the state: see [`dflow_connector_api::WriterContext::owner`].
+    pub owner: String,
     /// What to go on from; `None` starts fresh.
     pub restored: Option<Checkpoint>,
     /// What a user should hear about the state: that a finished run's is not gone on from, where old state is kept,

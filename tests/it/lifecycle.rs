@@ -1,6 +1,6 @@
 //! Starting, stopping, going on: what a state directory is for.
 
-use crate::support::{Place, wait_until};
+use crate::support::{Place, files, wait_until};
 
 /// Watches a folder and copies what comes.
 const WATCHING: &str = "CREATE TABLE t (id INT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'json',
@@ -45,6 +45,33 @@ fn the_first_signal_takes_a_final_checkpoint_and_the_next_run_goes_on() {
         assert!(second.err.contains("start      from checkpoint"), "{second:#?}");
         assert_eq!(ids(&place), [r#"{"id":1}"#, r#"{"id":2}"#]);
     }
+}
+
+#[test]
+fn two_jobs_of_one_name_that_write_into_one_folder_leave_each_others_files_alone() {
+    let place = Place::new();
+    let script = |input: &str| {
+        format!(
+            "CREATE TABLE t (id BIGINT) WITH ('connector' = 'filesystem', 'path' = '../in-{input}', 'format' = 'json',
+               'source.monitor-interval' = '20 ms');
+             CREATE TABLE o (id BIGINT) WITH ('connector' = 'filesystem', 'path' = '../out', 'format' = 'json');
+             INSERT INTO o SELECT id FROM t;"
+        )
+    };
+    for (name, id) in [("a", 1), ("b", 2)] {
+        place.write(&format!("in-{name}/x.json"), format!("{{\"id\":{id}}}\n"));
+        place.write(&format!("{name}/etl.sql"), script(name));
+    }
+    let first = place.start(&["run", "a/etl.sql", "--checkpoint-interval", "1 h"]);
+    let hidden = || files(&place.path("out"), ".inprogress").len();
+    wait_until("a file is being written", || place.path("out").exists() && hidden() == 1);
+    place.run(&["run", "b/etl.sql", "--until", "caught-up"]).expect(0);
+    assert_eq!((ids(&place), hidden()), (vec![r#"{"id":2}"#.to_owned()], 1));
+    first.signal("TERM");
+    first.end().expect(0);
+    assert_eq!(ids(&place), [r#"{"id":1}"#, r#"{"id":2}"#]);
+    place.run(&["run", "a/etl.sql", "--until", "caught-up"]).expect(0);
+    assert_eq!(ids(&place), [r#"{"id":1}"#, r#"{"id":2}"#]);
 }
 
 #[test]

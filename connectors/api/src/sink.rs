@@ -68,8 +68,11 @@ pub trait StageStore: Send + Sync {
 /// What a writer is opened with.
 #[derive(Clone)]
 pub struct WriterContext {
-    /// The job: part of every commit token.
+    /// The job's name.
     pub job: String,
+    /// Random, as old as the job's state: part of every commit token and of every name of what is not committed yet, so
+    /// that jobs of one name that write into one place keep their hands off each other's output.
+    pub owner: String,
     /// The sink's id within the job, stable across restarts.
     pub sink: String,
     /// Which writer, from 0.
@@ -89,8 +92,10 @@ pub struct WriterContext {
 /// What a committer is opened with.
 #[derive(Clone)]
 pub struct CommitterContext {
-    /// The job.
+    /// The job's name.
     pub job: String,
+    /// As in [`WriterContext::owner`].
+    pub owner: String,
     /// The sink's id within the job.
     pub sink: String,
     /// The outside world.

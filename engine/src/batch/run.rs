@@ -120,8 +120,11 @@ impl Statement {
         let destination = &self.destination;
         let stage: Arc<dyn StageStore> = Arc::new(InMemory::default());
         let sink = self.sink_id();
+        // Nothing is gone on from, so nothing has to be found again.
+        let owner = format!("{:016x}", self.env.rng.next_u64());
         let mut committer = destination.sink.committer(&CommitterContext {
             job: self.job.clone(),
+            owner: owner.clone(),
             sink: sink.clone(),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
@@ -132,6 +135,7 @@ impl Statement {
         }
         let writer = destination.sink.writer(&WriterContext {
             job: self.job.clone(),
+            owner,
             sink,
             subtask: 0,
             parallelism: 1,

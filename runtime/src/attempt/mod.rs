@@ -91,10 +91,16 @@ async fn run(
     let claimed = job.store.claim(&claim_request(job, commands.claimed)).await?;
     commands.claimed = true;
     pass(env, failpoint::BEFORE_RECOVER).await?;
-    let committers = recover_sinks(job, claimed.restored.as_ref()).await?;
+    let committers = recover_sinks(job, &claimed).await?;
     let restored = claimed.restored.as_ref().map(|c| c.epoch);
-    let opener =
-        Arc::new(Opener { job: Arc::clone(job), shared: Arc::clone(shared), context: context.clone(), restored });
+    let owner = claimed.owner.clone();
+    let opener = Arc::new(Opener {
+        job: Arc::clone(job),
+        owner,
+        shared: Arc::clone(shared),
+        context: context.clone(),
+        restored,
+    });
 
     let (seeds, queues) = lay_out(job, plan);
     let tasks = seeds.len();
@@ -210,6 +216,7 @@ fn claim_request(job: &Job, again: bool) -> ClaimRequest {
     });
     ClaimRequest {
         job: job.config.name.clone(),
+        owner: format!("{:016x}", job.env.rng.next_u64()),
         max_parallelism: job.config.max_parallelism,
         restore: if again { RestoreMode::Auto } else { job.config.restore.clone() },
         ignore_unclaimed_state: job.config.ignore_unclaimed_state,

@@ -14,7 +14,7 @@ use dflow_connector_api::{Committer, CommitterContext, ReaderContext, SourceCont
 use tokio::sync::mpsc;
 
 use crate::channel::{Inbox, Sender};
-use crate::checkpoint::{Checkpoint, InstanceId};
+use crate::checkpoint::{Claimed, InstanceId};
 use crate::error::{Error, Result, panic_error};
 use crate::exchange::Outgoing;
 use crate::failpoint::{self, pass};
@@ -39,12 +39,14 @@ pub(crate) fn contain<T>(place: &str, f: impl FnOnce() -> Result<T>) -> Result<T
 }
 
 /// Opens the committers and lets each finish what the restored checkpoint holds.
-pub(crate) async fn recover_sinks(job: &Job, restored: Option<&Checkpoint>) -> Result<Committers> {
+pub(crate) async fn recover_sinks(job: &Job, claimed: &Claimed) -> Result<Committers> {
+    let restored = claimed.restored.as_ref();
     let mut committers = Committers::new();
     for (index, node) in job.graph.nodes.iter().enumerate() {
         let NodeKind::Sink { sink, .. } = &node.kind else { continue };
         let context = CommitterContext {
             job: job.config.name.clone(),
+            owner: claimed.owner.clone(),
             sink: node.id.0.clone(),
             env: job.env.clone(),
             metrics: job.metrics.clone(),
@@ -144,6 +146,8 @@ pub(crate) fn lay_out(job: &Job, plan: &Plan) -> (Vec<TaskSeed>, BTreeMap<NodeIn
 /// What every task of an attempt is opened with.
 pub(crate) struct Opener {
     pub(crate) job: Arc<Job>,
+    /// Of the claim.
+    pub(crate) owner: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) context: AttemptContext,
     /// The restored checkpoint; `None` starts fresh.
@@ -357,6 +361,7 @@ impl Opener {
     fn writer_context(&self, node: &Node, subtask: usize) -> WriterContext {
         WriterContext {
             job: self.job.config.name.clone(),
+            owner: self.owner.clone(),
             sink: node.id.0.clone(),
             subtask,
             parallelism: node.parallelism,

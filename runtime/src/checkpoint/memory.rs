@@ -32,6 +32,7 @@ pub struct MemoryBackend {
 #[derive(Default)]
 struct Backend {
     generation: u64,
+    owner: String,
     next_epoch: u64,
     next_upload: u64,
     finished: bool,
@@ -118,13 +119,22 @@ impl MemoryStore {
             backend.newest = None;
             backend.finished = false;
         }
+        if backend.owner.is_empty() {
+            backend.owner = request.owner.clone();
+        }
         backend.generation += 1;
         backend.next_epoch += 1;
         // What was never committed is of instances that are gone.
         backend.uploads.clear();
         let restored = backend.newest.as_ref().map(|s| Checkpoint { uploads: Vec::new(), ..s.cut.clone() });
         *self.mine() = Mine { generation: backend.generation, ..Mine::default() };
-        Claimed { generation: backend.generation, restored, notices: Vec::new(), next_epoch: Epoch(backend.next_epoch) }
+        Claimed {
+            generation: backend.generation,
+            owner: backend.owner.clone(),
+            restored,
+            notices: Vec::new(),
+            next_epoch: Epoch(backend.next_epoch),
+        }
     }
 
     fn commit_now(&self, checkpoint: Checkpoint) -> Result<CommitInfo> {

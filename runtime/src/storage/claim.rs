@@ -56,16 +56,21 @@ struct History {
 }
 
 /// What goes on over a fresh start.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Carried {
     generation: u64,
     epoch_used: Epoch,
+    owner: String,
 }
 
 impl Carried {
     fn or(self, manifest: Option<&Manifest>) -> Carried {
         let (generation, epoch_used) = manifest.map_or((0, Epoch(0)), |m| (m.generation, m.epoch_used));
-        Carried { generation: self.generation.max(generation), epoch_used: self.epoch_used.max(epoch_used) }
+        Carried {
+            generation: self.generation.max(generation),
+            epoch_used: self.epoch_used.max(epoch_used),
+            owner: manifest.map(|m| m.owner.clone()).filter(|o| !o.is_empty()).unwrap_or(self.owner),
+        }
     }
 }
 
@@ -85,6 +90,9 @@ impl Shared {
                 return Err(self.foreign(&other.job, &request.job));
             }
             carried = carried.or(newest);
+            if carried.owner.is_empty() {
+                carried.owner = request.owner.clone();
+            }
             if history.damaged {
                 // What was counted in what cannot be read: at least about as far as the manifests were.
                 let last = history.last.unwrap_or_default();
@@ -138,7 +146,8 @@ impl Shared {
                 created_ms: self.env.clock.wall_ms(),
                 claim: true,
                 finished: false,
-                epoch_used: carried.or(base.as_ref()).epoch_used.next(),
+                epoch_used: carried.epoch_used.max(base.as_ref().map_or(Epoch(0), |m| m.epoch_used)).next(),
+                owner: carried.owner.clone(),
                 ..base.clone().unwrap_or_else(|| nothing(request))
             };
             if let Some(store) = &elsewhere {
@@ -170,7 +179,13 @@ impl Shared {
             sources: manifest.sources.clone(),
             sinks: manifest.sinks.clone(),
         });
-        let claimed = Claimed { generation: manifest.generation, restored, notices, next_epoch: manifest.epoch_used };
+        let claimed = Claimed {
+            generation: manifest.generation,
+            owner: manifest.owner.clone(),
+            restored,
+            notices,
+            next_epoch: manifest.epoch_used,
+        };
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Session::new(manifest, request, older));
         if let Err(error) = self.clean_up().await {
             warn!(%error, "leftovers of earlier runs were not removed");

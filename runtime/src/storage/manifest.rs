@@ -55,6 +55,9 @@ pub struct Manifest {
     pub writer: String,
     /// Whose state this is.
     pub job: String,
+    /// Random, as old as the state: tells the output of jobs of one name apart. Empty in manifests of early versions.
+    #[serde(default)]
+    pub owner: String,
     /// Key groups, frozen as long as there is state.
     pub max_parallelism: KeyGroup,
     /// When it was written, milliseconds since 1970.

@@ -173,10 +173,10 @@ fn the_same_seed_gives_the_same_trace() {
     };
     let first = trace(5);
     assert!(first.len() > 50, "{}", first.len());
-    for seed in [5, 5, 6] {
-        // Nothing in this scenario draws a random number, so the seed does not even matter.
-        assert_eq!(first, trace(seed));
+    for _ in 0..2 {
+        assert_eq!(first, trace(5));
     }
+    assert_ne!(first, trace(6), "the seed draws the owner, which is in every token");
 }
 
 /// Seeds of a run: `DFLOW_TEST_LEVEL=full` takes more of them.

@@ -218,6 +218,7 @@ impl Sink for FaultySink {
     fn writer(&self, context: &WriterContext) -> Result<Box<dyn Writer>> {
         let committer = CommitterContext {
             job: context.job.clone(),
+            owner: context.owner.clone(),
             sink: context.sink.clone(),
             env: context.env.clone(),
             metrics: context.metrics.clone(),
@@ -231,7 +232,7 @@ impl Sink for FaultySink {
         let mut context = context.clone();
         if self.fault == SinkFault::PublishesTwice {
             // A token that differs from commit to commit is no token.
-            context.job = format!("job-{}", self.repeats.fetch_add(1, Ordering::Relaxed));
+            context.owner = format!("owner-{}", self.repeats.fetch_add(1, Ordering::Relaxed));
         }
         let inner = self.inner().committer(&context)?;
         Ok(inner.map(|inner| Box::new(FaultyCommitter { inner, fault: self.fault }) as Box<dyn Committer>))
@@ -343,6 +344,7 @@ async fn a_damaged_stage_and_a_server_that_is_down_are_errors() {
     let sink = StagedSink::new(&server);
     let context = CommitterContext {
         job: "j".into(),
+        owner: "o".into(),
         sink: "s".into(),
         env: fixture.env(),
         metrics: dflow_common::metrics::Metrics::new(),
@@ -350,6 +352,7 @@ async fn a_damaged_stage_and_a_server_that_is_down_are_errors() {
     };
     let writer = WriterContext {
         job: "j".into(),
+        owner: "o".into(),
         sink: "s".into(),
         subtask: 0,
         parallelism: 1,
@@ -367,5 +370,5 @@ async fn a_damaged_stage_and_a_server_that_is_down_are_errors() {
     server.lose_answers(1);
     assert!(committer.commit(Epoch(1), prepared.clone()).await.is_err(), "the answer was lost, the rows were not");
     committer.commit(Epoch(1), prepared).await.unwrap();
-    assert_eq!((server.rows().len(), server.repeats(), server.tokens()), (2, 1, vec!["j/s/1/0".to_owned()]));
+    assert_eq!((server.rows().len(), server.repeats(), server.tokens()), (2, 1, vec!["o/s/1/0".to_owned()]));
 }

@@ -118,6 +118,7 @@ impl<'a> Run<'a> {
         let env = self.fixture.env();
         let committer = CommitterContext {
             job: "job".into(),
+            owner: "owner".into(),
             sink: "sink".into(),
             env: env.clone(),
             metrics: Metrics::new(),
@@ -133,6 +134,7 @@ impl<'a> Run<'a> {
         for subtask in 0..parallelism {
             let context = WriterContext {
                 job: "job".into(),
+                owner: "owner".into(),
                 sink: "sink".into(),
                 subtask,
                 parallelism,

@@ -203,7 +203,7 @@ impl Sink for StagedSink {
 
     fn committer(&self, context: &CommitterContext) -> Result<Option<Box<dyn Committer>>> {
         Ok(Some(Box::new(StagedCommitter {
-            prefix: format!("{}/{}", context.job, context.sink),
+            prefix: format!("{}/{}", context.owner, context.sink),
             stage: context.stage.clone(),
             server: self.server.clone(),
         })))

@@ -34,6 +34,7 @@ fn table(options: &[(&str, &str)]) -> TableRequest {
 fn context(subtask: usize, parallelism: usize) -> WriterContext {
     WriterContext {
         job: "job".into(),
+        owner: "owner".into(),
         sink: "sink".into(),
         subtask,
         parallelism,

@@ -30,7 +30,7 @@ impl FileCommitter {
     pub(super) fn new(config: Arc<Config>, context: &CommitterContext) -> Self {
         let count = |result| context.metrics.counter(&SINK_COMMITS, &[&context.job, &context.sink, result]);
         Self {
-            owner: Owner::new(&context.job, &context.sink),
+            owner: Owner::new(&context.owner, &context.sink),
             env: context.env.clone(),
             done: count("ok"),
             failed: count("failed"),

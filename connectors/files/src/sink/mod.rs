@@ -7,7 +7,7 @@
 //! recover   the manifest's files are committed again, other hidden files of this sink are removed
 //! ```
 //! # Names
-//! `part-<sink>-<epoch>-<writer>-<n>-<attempt>.<format>`: `<sink>` is a fingerprint of job and sink, so that recovery touches
+//! `part-<sink>-<epoch>-<writer>-<n>-<attempt>.<format>`: `<sink>` is a fingerprint of the job's state and the sink, so that recovery touches
 //! only files of this sink; `<attempt>` is random, so that no run can take a file of another for its own.
 //!
 //! # Invariants

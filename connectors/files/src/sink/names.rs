@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 const IN_PROGRESS: &str = ".inprogress";
 
-/// A fingerprint of job and sink: whose files these are.
+/// A fingerprint of a job's state and a sink: whose files these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner(String);
 
 impl Owner {
-    pub(super) fn new(job: &str, sink: &str) -> Self {
+    pub(super) fn new(owner: &str, sink: &str) -> Self {
         // The lengths keep ("a", "bc") and ("ab", "c") apart.
-        let text = format!("{}:{job}{}:{sink}", job.len(), sink.len());
+        let text = format!("{}:{owner}{}:{sink}", owner.len(), sink.len());
         Self(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes())))
     }
 

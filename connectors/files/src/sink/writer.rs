@@ -69,7 +69,7 @@ struct OpenFile {
 impl FileWriter {
     pub(super) fn new(config: Arc<Config>, context: &WriterContext) -> Self {
         let files = Files {
-            owner: Owner::new(&context.job, &context.sink),
+            owner: Owner::new(&context.owner, &context.sink),
             env: context.env.clone(),
             subtask: context.subtask,
             attempt: context.env.rng.next_u64() as u32,

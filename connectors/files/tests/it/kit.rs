@@ -228,6 +228,7 @@ impl Writing {
         let mut committer = sink
             .committer(&CommitterContext {
                 job: "job".into(),
+                owner: "owner".into(),
                 sink: "sink".into(),
                 env: table.env.clone(),
                 metrics: table.metrics.clone(),
@@ -237,6 +238,7 @@ impl Writing {
         committer.recover(Epoch(restored), pending).await?;
         let writer = sink.writer(&WriterContext {
             job: "job".into(),
+            owner: "owner".into(),
             sink: "sink".into(),
             subtask: 0,
             parallelism: 1,

@@ -98,7 +98,7 @@ pub(super) struct StagedCommitter {
     applier: Applier,
     job: String,
     sink: String,
-    /// Names job and sink among the markers.
+    /// Names the state of the job and the sink among the markers.
     owner: String,
     pending: Gauge,
 }
@@ -110,7 +110,7 @@ impl StagedCommitter {
         Self {
             stage: context.stage.clone(),
             applier: Applier::new(config, context.env.clone(), bytes),
-            owner: format!("{:016x}", xxh3_64(format!("{job}\0{sink}").as_bytes())),
+            owner: format!("{:016x}", xxh3_64(format!("{}\0{sink}", context.owner).as_bytes())),
             pending: context.metrics.gauge(&SINK_PENDING_BYTES, &[&job, &sink]),
             job,
             sink,

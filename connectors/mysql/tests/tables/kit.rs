@@ -182,6 +182,7 @@ impl Writing {
         let (stage, metrics) = (Arc::new(MemoryStage::new()), Metrics::new());
         let mut committer = sink.committer(&CommitterContext {
             job: "job".into(),
+            owner: "owner".into(),
             sink: "sink".into(),
             env: env.clone(),
             metrics: metrics.clone(),
@@ -192,6 +193,7 @@ impl Writing {
         }
         let writer = sink.writer(&WriterContext {
             job: "job".into(),
+            owner: "owner".into(),
             sink: "sink".into(),
             subtask: 0,
             parallelism: 1,

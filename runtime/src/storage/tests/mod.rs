@@ -67,6 +67,7 @@ fn operators(parallelism: usize) -> Vec<OperatorInfo> {
 fn request(parallelism: usize) -> ClaimRequest {
     ClaimRequest {
         job: "orders".into(),
+        owner: "0123456789abcdef".into(),
         max_parallelism: MAX_PARALLELISM,
         restore: RestoreMode::Auto,
         ignore_unclaimed_state: false,
