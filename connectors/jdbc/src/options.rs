@@ -36,16 +36,11 @@ pub const TABLE: &[OptionSpec] = &[
     OptionSpec::new(
         "scan.partition.column",
         OptionType::Text,
-        "The numeric, date or timestamp column whose ranges are read at the same time.",
+        "The numeric column whose ranges are read at the same time; only with the other three.",
     )
     .identity(),
     OptionSpec::new("scan.partition.num", OptionType::Int, "How many ranges.").identity(),
-    OptionSpec::new(
-        "scan.partition.lower-bound",
-        OptionType::Int,
-        "The smallest value that is read; dates as 20240131, timestamps as 20240131235959.",
-    )
-    .identity(),
+    OptionSpec::new("scan.partition.lower-bound", OptionType::Int, "The smallest value that is read.").identity(),
     OptionSpec::new("scan.partition.upper-bound", OptionType::Int, "The largest value that is read.").identity(),
     OptionSpec::new("scan.fetch-size", OptionType::Int, "Rows of one batch; 0 leaves it to dflow.").default("0"),
     OptionSpec::new("scan.auto-commit", OptionType::Bool, "Without effect here.").default("true"),

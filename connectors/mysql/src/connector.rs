@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use dflow_connector_api::{
-    ConnectorFactory, ConnectorRegistry, ConnectorSpec, Error, OptionSpec, OptionType, Options, Roles, Sink,
+    ConnectorFactory, ConnectorRegistry, ConnectorSpec, Error, OptionSpec, OptionType, Options, Roles, Sink, Source,
     TableRequest,
 };
 use dflow_connector_jdbc::options::{TABLE, URL, join};
 
-use crate::sink;
+use crate::{scan, sink};
 
 /// Where the server is, without a URL.
 const HOST: &[OptionSpec] = &[
@@ -21,6 +21,7 @@ const JDBC_OPTIONS: &[OptionSpec] = &join::<{ URL.len() + TABLE.len() }>([URL, T
 const MYSQL_OPTIONS: &[OptionSpec] = &join::<{ HOST.len() + TABLE.len() }>([HOST, TABLE]);
 
 const GUARANTEES: &[&str] = &[
+    "source: the rows of the table, once; a restart goes on behind the last row, exactly as long as the table does not change",
     "sink with a primary key: at least once by default, and a replay converges to the same rows; exactly once with 'sink.delivery-guarantee' = 'exactly-once'",
     "sink without a primary key: appends, at least once by default; exactly once with 'sink.delivery-guarantee' = 'exactly-once'",
     "exactly once: rows appear after their checkpoint, in transactions of at most 8192 rows or so, each with a row of the table `dflow_commits`",
@@ -30,7 +31,7 @@ const GUARANTEES: &[&str] = &[
 static JDBC: ConnectorSpec = ConnectorSpec {
     name: "jdbc",
     summary: "Tables of MySQL and MariaDB by JDBC URL, with the options of Flink's connector.",
-    roles: Roles { source: false, sink: true, lookup: false },
+    roles: Roles { source: true, sink: true, lookup: false },
     options: JDBC_OPTIONS,
     takes_format: false,
     guarantees: GUARANTEES,
@@ -39,7 +40,7 @@ static JDBC: ConnectorSpec = ConnectorSpec {
 static MYSQL: ConnectorSpec = ConnectorSpec {
     name: "mysql",
     summary: "Tables of MySQL and MariaDB by host and port.",
-    roles: Roles { source: false, sink: true, lookup: false },
+    roles: Roles { source: true, sink: true, lookup: false },
     options: MYSQL_OPTIONS,
     takes_format: false,
     guarantees: GUARANTEES,
@@ -57,6 +58,10 @@ impl Tables {
 impl ConnectorFactory for Tables {
     fn spec(&self) -> &'static ConnectorSpec {
         self.0
+    }
+
+    fn source(&self, request: &TableRequest) -> Result<Arc<dyn Source>, Vec<Error>> {
+        scan::open(request, &self.check(request)?)
     }
 
     fn sink(&self, request: &TableRequest) -> Result<Arc<dyn Sink>, Vec<Error>> {

@@ -5,8 +5,9 @@
 //! | [`error`] | codes of the binary log and of preflight | |
 //! | [`binlog`] | bytes of the binary log to Arrow: framing, table maps, row images, positions. No socket, no task | |
 //! | [`client`] | connections, what servers say about themselves, and what their errors mean | |
+//! | `scan` | a table or ranges of it, read once | `client` |
 //! | `sink` | rows by key or at the end, at least once or exactly once | `client` |
-//! | `connector` | the names `jdbc` and `mysql` | `sink` |
+//! | `connector` | the names `jdbc` and `mysql` | `scan`, `sink` |
 //!
 //! *Architecture invariant:* `binlog` is pure: bytes in, columns and positions out, and no input makes it panic.
 
@@ -14,6 +15,7 @@ pub mod binlog;
 pub mod client;
 mod connector;
 pub mod error;
+mod scan;
 mod sink;
 
 pub use connector::register;

@@ -21,6 +21,7 @@ use super::endpoint::Endpoint;
 pub const CODES: &[CodeInfo] = &[
     UNREACHABLE,
     REFUSED,
+    UNREADABLE_VALUE,
     ACCESS_DENIED,
     NO_PRIVILEGE,
     NOT_FOUND,
@@ -38,6 +39,8 @@ pub const CODES: &[CodeInfo] = &[
 pub const UNREACHABLE: CodeInfo = info(5450, "a MySQL server cannot be reached", Class::Unavailable);
 /// An error of the server that is none of the others.
 pub const REFUSED: CodeInfo = info(5451, "a MySQL server refused a statement", Class::Preflight);
+/// A value that the declared column cannot hold.
+pub const UNREADABLE_VALUE: CodeInfo = info(5452, "a value does not fit the declared column", Class::Data);
 /// Login.
 pub const ACCESS_DENIED: CodeInfo = info(6450, "a MySQL server denies the login", Class::Preflight);
 /// Rights.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dflow_common::Env;
 use dflow_common::types::LENGTH_MAX;
 use dflow_common::{SqlType, TypeKind};
-use dflow_connector_api::Sink;
-use dflow_connector_api::contract::{SinkFixture, sink};
+use dflow_connector_api::contract::{SinkFixture, SourceFixture, sink, source};
+use dflow_connector_api::{Sink, Source};
 use futures::future::BoxFuture;
 use mysql_async::prelude::Queryable;
 
@@ -83,3 +83,57 @@ sink_suite!(mariadb_exactly_once, "mariadb", &[0], EXACTLY_ONCE);
 sink_suite!(mysql_append, "mysql", &[], &[]);
 sink_suite!(mysql_exactly_once_append, "mysql", &[], EXACTLY_ONCE);
 sink_suite!(mariadb_exactly_once_append, "mariadb", &[], EXACTLY_ONCE);
+
+/// A table with 40 rows, read in three ranges and batches of five rows.
+async fn ranges(kind: &str) -> Option<Rows> {
+    let options = [
+        ("scan.partition.column", "id"),
+        ("scan.partition.num", "3"),
+        ("scan.partition.lower-bound", "0"),
+        ("scan.partition.upper-bound", "100"),
+        ("scan.fetch-size", "5"),
+    ];
+    let rows = Rows::on(kind, &[0], &options).await?;
+    let values: Vec<String> = (0..40).map(|i| format!("({}, 'row {i}')", i * 5 % 100 + i / 20)).collect();
+    rows.database.run(&format!("INSERT INTO t VALUES {}", values.join(", "))).await;
+    Some(rows)
+}
+
+impl SourceFixture for Rows {
+    fn env(&self) -> Env {
+        self.database.env.clone()
+    }
+
+    fn open(&self, projection: Option<&[usize]>) -> Arc<dyn Source> {
+        self.table.try_source(projection).unwrap()
+    }
+}
+
+macro_rules! source_suite {
+    ($name:ident, $kind:literal, [$($test:ident),* $(,)?]) => {
+        mod $name {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    if let Some(rows) = ranges($kind).await {
+                        source::$test(&rows).await;
+                    }
+                }
+            )*
+        }
+    };
+    ($name:ident, $kind:literal) => {
+        source_suite!($name, $kind, [
+            resumes_from_every_position,
+            a_cancelled_next_loses_and_doubles_nothing,
+            any_number_of_readers_reads_the_same_rows,
+            a_snapshot_before_the_first_row_starts_at_the_beginning,
+            the_end_comes_only_after_no_more_splits,
+            projections_give_the_same_columns,
+        ]);
+    };
+}
+
+source_suite!(mysql_source, "mysql");
+source_suite!(mariadb_source, "mariadb");

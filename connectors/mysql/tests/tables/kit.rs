@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use dflow_common::env::{Env, Spawner};
 use dflow_common::metrics::Metrics;
 use dflow_common::{ChangeBatch, Epoch, SourceId, Span, SqlType};
-use dflow_connector_api::testing::MemoryStage;
+use dflow_connector_api::testing::{MemoryStage, rows};
 use dflow_connector_api::{
-    Column, ColumnKind, Committer, CommitterContext, ConnectorRegistry, Error, OptionText, RawOption, Result, Sink,
-    TableRequest, TableSchema, Writer, WriterContext,
+    Column, ColumnKind, Committer, CommitterContext, ConnectorRegistry, EnumeratorEvent, Error, OptionText, Predicate,
+    RawOption, ReaderContext, ReaderEvent, Result, Sink, Source, SourceContext, TableRequest, TableSchema, Writer,
+    WriterContext,
 };
 use dflow_test_servers::Server;
 use mysql_async::prelude::Queryable;
@@ -81,6 +82,7 @@ async fn connection(port: u16, database: Option<&str>) -> Conn {
 pub(crate) struct Table {
     pub(crate) options: BTreeMap<String, String>,
     pub(crate) time_zone: &'static str,
+    pub(crate) predicate: Option<Predicate>,
     env: Env,
     schema: TableSchema,
 }
@@ -108,6 +110,7 @@ impl Table {
         Self {
             options: options.into_iter().map(|(k, v)| (k.into(), v)).collect(),
             time_zone: "UTC",
+            predicate: None,
             env,
             schema: TableSchema {
                 columns: columns.iter().map(column).collect(),
@@ -156,6 +159,46 @@ impl Table {
 
     pub(crate) fn sink(&self) -> Arc<dyn Sink> {
         self.try_sink().unwrap()
+    }
+
+    pub(crate) fn try_source(&self, projection: Option<&[usize]>) -> Result<Arc<dyn Source>, Vec<Error>> {
+        let mut request = self.request();
+        request.predicate = self.predicate.clone();
+        if let Some(projection) = projection {
+            request.projection = projection.to_vec();
+        }
+        registry().get(self.connector(), span()).unwrap().source(&request)
+    }
+
+    /// All rows, sorted by their text.
+    pub(crate) async fn read(&self) -> Result<Vec<String>> {
+        let mut all: Vec<String> = self.read_batches().await?.iter().flat_map(rows).collect();
+        all.sort();
+        Ok(all)
+    }
+
+    pub(crate) async fn read_batches(&self) -> Result<Vec<ChangeBatch>> {
+        let source = self.try_source(None).unwrap();
+        let context =
+            SourceContext { job: "job".into(), parallelism: 1, env: self.env.clone(), metrics: Metrics::new() };
+        let mut enumerator = source.enumerator(&context, None)?;
+        let mut reader = source.reader(&ReaderContext { source: context, subtask: 0 })?;
+        loop {
+            match enumerator.next().await? {
+                EnumeratorEvent::Assign(splits) => reader.add_splits(splits)?,
+                EnumeratorEvent::Revoke(_) => {}
+                EnumeratorEvent::NoMoreSplits => break,
+            }
+        }
+        reader.no_more_splits();
+        let mut all = Vec::new();
+        loop {
+            match reader.next().await? {
+                ReaderEvent::Batch { batch, .. } => all.push(batch),
+                ReaderEvent::End => return Ok(all),
+                ReaderEvent::SplitFinished(_) | ReaderEvent::Message(_) => {}
+            }
+        }
     }
 
     /// A writer and, where there is one, the committer.

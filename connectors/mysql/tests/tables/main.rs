@@ -7,5 +7,6 @@ mod contract;
 mod errors;
 mod faults;
 mod kit;
+mod scan;
 mod sink;
 mod types;
