@@ -8,7 +8,7 @@
 //! | 1049, 1146, 1054 | [`NOT_FOUND`] | no |
 //! | 1205, 1213, 1020, 3101 | [`LOCKED`] | yes |
 //! | 1290, 1792, 1836, 3100 | [`READ_ONLY`] | yes: a fail-over may be under way |
-//! | 1048, 1062, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1690, 3140, 3819, 4025 | [`VALUE_REFUSED`] | no |
+//! | 1048, 1062, 1216, 1217, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1451, 1452, 1690, 3140, 3819, 3854, 3988, 4025 | [`VALUE_REFUSED`] | no |
 //! | anything else | [`REFUSED`] | no |
 
 use dflow_common::{Class, Code, CodeInfo};
@@ -123,9 +123,11 @@ impl Place<'_> {
             1290 | 1792 | 1836 | 3100 => Error::new(READ_ONLY, format!("{at} takes no writes: {said}"))
                 .help("write to the primary; after a fail-over dflow goes on by itself")
                 .retry(),
-            1048 | 1062 | 1216 | 1217 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1451 | 1452 | 1690 | 3140 | 3819
-            | 4025 => Error::new(VALUE_REFUSED, format!("{at} refused a row of `{table}`: {said}"))
-                .help("correct the row in the query, or the table's definition"),
+            1048 | 1062 | 1216 | 1217 | 1264 | 1265 | 1292 | 1300 | 1364 | 1366 | 1406 | 1451 | 1452 | 1690 | 3140
+            | 3819 | 3854 | 3988 | 4025 => {
+                Error::new(VALUE_REFUSED, format!("{at} refused a row of `{table}`: {said}"))
+                    .help("correct the row in the query, or the table's definition")
+            }
             _ => Error::new(REFUSED, format!("{at} refused a statement about `{table}`: {said}"))
                 .help("the message is the server's own"),
         }
