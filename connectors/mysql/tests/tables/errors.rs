@@ -1,12 +1,15 @@
 //! What servers refuse, as codes with a way out.
 
-use dflow_common::{Classified, CodeInfo, SqlType, TypeKind};
+use std::time::Duration;
+
+use dflow_common::{Classified, CodeInfo, Secret, SqlType, TypeKind};
 use dflow_connector_api::Error;
 use dflow_connector_jdbc::error::BAD_URL;
 use dflow_connector_mysql::client::error::{
     ACCESS_DENIED, LOCKED, MARKER_TABLE, NO_PRIVILEGE, NO_UNIQUE_KEY, NOT_FOUND, NOT_TRANSACTIONAL, READ_ONLY, REFUSED,
     TLS_FAILED, UNREACHABLE,
 };
+use dflow_connector_mysql::client::{Endpoint, Tls, connect};
 use dflow_test_servers::Server;
 use mysql_async::prelude::Queryable;
 
@@ -146,5 +149,26 @@ async fn urls_are_checked_when_the_table_is_declared() {
     ] {
         let mut writing = table.clone().with("url", &url).write().await.unwrap();
         writing.all(dflow_connector_api::contract::sink::inserts([1])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_where_both_sides_can() {
+    let Some(database) = Database::on("mysql").await else { return };
+    let open = async |tls| {
+        let mut endpoint = Endpoint::new("127.0.0.1", database.server.port());
+        (endpoint.user, endpoint.password) = (Some("dflow_sha2".into()), Some(Secret::new("dflow")));
+        endpoint.tls = tls;
+        let mut session = connect(&database.env, &endpoint, "t", Duration::from_secs(1)).await?;
+        let cipher: Option<(String, String)> = session.conn.query_first("SHOW STATUS LIKE 'Ssl_cipher'").await.unwrap();
+        Ok::<_, Error>(cipher.unwrap().1)
+    };
+    assert_eq!(open(Tls::Disabled).await.unwrap(), "");
+    // Its ciphers are from before 2019, and rustls has none of them.
+    let is_old = database.server.version().starts_with("8.0.1");
+    assert_eq!(open(Tls::Preferred).await.unwrap().is_empty(), is_old);
+    match open(Tls::Required).await {
+        Ok(cipher) => assert!(!is_old && !cipher.is_empty()),
+        Err(e) => assert!(is_old && e.code() == TLS_FAILED.code, "{e}"),
     }
 }
