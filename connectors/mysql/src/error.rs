@@ -23,6 +23,7 @@ pub const CODES: &[CodeInfo] = &[
     PREPARED_TOO_LARGE,
     ROLLED_BACK,
     TABLE_CHANGED,
+    POSITION_LOST,
 ];
 
 /// An event has the wrong length, checksum or content.
@@ -43,6 +44,8 @@ pub const PREPARED_TOO_LARGE: CodeInfo = info(5406, "too many rows wait for XA C
 pub const ROLLED_BACK: CodeInfo = info(5407, "a logged transaction was rolled back", Class::Data);
 /// The log does not name the columns of a table, and the table is another one now.
 pub const TABLE_CHANGED: CodeInfo = info(5408, "a table was changed since its rows were logged", Class::Schema);
+/// The server no longer has the position, or never had it.
+pub const POSITION_LOST: CodeInfo = info(5409, "the binary log no longer has the position", Class::PositionLost);
 
 const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
     CodeInfo { code: Code(code), title, class }
@@ -158,4 +161,14 @@ pub(crate) fn table_changed(place: Place<'_>, table: &str, why: &str) -> Error {
     in_log(TABLE_CHANGED, place, format!("the rows of table `{table}` cannot be told apart: {why}"))
         .note("the log has no column names, so they are those of the table as it is now")
         .help("SET PERSIST binlog_row_metadata = 'FULL' (MariaDB: SET GLOBAL), then start afresh or behind the change")
+}
+
+/// [`POSITION_LOST`]
+#[cold]
+pub(crate) fn position_lost(at: &str, said: &str) -> Error {
+    Error::new(POSITION_LOST, format!("the server cannot go on from {at}: {said}"))
+        .note("the log was purged before it was read, or this is another server or another history")
+        .help("read the tables afresh: 'scan.startup.mode' = 'initial' and `--restore none`")
+        .help("or lose the changes in between: 'scan.startup.mode' = 'earliest-offset' and `--restore none`")
+        .help("or bring the log files back, or connect to a replica that still has them")
 }

@@ -24,7 +24,7 @@ use super::column::sink::Policy;
 use super::compress;
 use super::event::{DUMMY_TABLE_ID, Event, Rows, kind};
 use super::frame::{Frame, Framer};
-use super::position::{FilePosition, Position};
+use super::position::{FilePosition, Point, Position};
 use super::rows::{Images, Output, TableDecoder, Wanted};
 use super::statement::Statement;
 use super::table_map::{CatalogColumn, TableMap, TableMapHead};
@@ -69,6 +69,8 @@ pub enum Notice {
 }
 
 struct Table {
+    /// The table map it was read from.
+    body: Vec<u8>,
     map: Arc<TableMap>,
     decoders: Vec<(usize, TableDecoder)>,
 }
@@ -77,6 +79,7 @@ struct Table {
 pub struct Assembler<R> {
     framer: Framer,
     tracker: Tracker,
+    start: Point,
     router: R,
     outputs: Vec<Declared>,
     policy: Policy,
@@ -90,6 +93,7 @@ impl<R: Router> Assembler<R> {
     /// Goes on at a position.
     pub fn new(position: Position, outputs: Vec<Declared>, policy: Policy, router: R) -> Self {
         Self {
+            start: position.start().clone(),
             framer: Framer::new(position.start().at.clone()),
             tracker: Tracker::new(position),
             router,
@@ -99,6 +103,21 @@ impl<R: Router> Assembler<R> {
             catalog: HashMap::new(),
             notices: Vec::new(),
         }
+    }
+
+    /// Prepares for a new connection, which must be opened where this says.
+    pub fn reopen(&mut self) -> Point {
+        let position = self.tracker.position();
+        self.start = position.start().clone();
+        self.framer = Framer::new(self.start.at.clone());
+        self.tracker = Tracker::new(position);
+        self.tables.clear();
+        self.start.clone()
+    }
+
+    /// Where the connection was opened.
+    pub fn start(&self) -> &Point {
+        &self.start
     }
 
     /// Behind the last row event.
@@ -166,21 +185,26 @@ impl<R: Router> Assembler<R> {
         Ok(Outcome::Done)
     }
 
-    /// Whether a table map needs the catalog.
-    fn needs(&self, frame: &Frame<'_>) -> Result<Option<Outcome>, Error> {
+    /// Whether a table map needs the catalog. Notes tables nobody reads, of which no more than the name is looked at.
+    fn needs(&mut self, frame: &Frame<'_>) -> Result<Option<Outcome>, Error> {
         let Event::TableMap(body) = &frame.event else { return Ok(None) };
         let place = self.framer.place();
         let damaged = |fault: Fault| error::damaged_event(place, kind::TABLE_MAP, &fault.to_string());
         let head = TableMapHead::read(body, self.framer.format()).map_err(damaged)?;
-        if !matches!(self.tables.get(&head.table_id), None | Some(Some(_))) {
+        match self.tables.get(&head.table_id) {
+            Some(None) => return Ok(None),
+            Some(Some(table)) if table.body == *body => return Ok(None),
+            _ => {}
+        }
+        let (database, table) = head.names();
+        if self.router.route(&database, &table).is_empty() {
+            self.tables.insert(head.table_id, None);
             return Ok(None);
         }
         let map = head.columns().map_err(damaged)?;
-        let key = (map.database.clone(), map.table.clone());
-        if map.is_complete() || self.catalog.contains_key(&key) {
+        if map.is_complete() || self.catalog.contains_key(&(database.clone(), table.clone())) {
             return Ok(None);
         }
-        let (database, table) = key;
         Ok(Some(Outcome::NeedsCatalog { database, table }))
     }
 
@@ -226,9 +250,11 @@ impl<R: Router> Assembler<R> {
         let place = Place { file: &behind.file, pos: behind.pos };
         let damaged = |fault: Fault| error::damaged_event(place, kind::TABLE_MAP, &fault.to_string());
         let head = TableMapHead::read(body, self.framer.format()).map_err(damaged)?;
-        let known = self.tables.get(&head.table_id);
-        if matches!(known, Some(None)) {
-            return Ok(());
+        // Every transaction has its table maps again; most say the same.
+        match self.tables.get(&head.table_id) {
+            Some(None) => return Ok(()),
+            Some(Some(table)) if table.body == body => return Ok(()),
+            _ => {}
         }
         let mut map = head.columns().map_err(damaged)?;
         if let Some(catalog) = self.catalog.get(&(map.database.clone(), map.table.clone()))
@@ -237,13 +263,12 @@ impl<R: Router> Assembler<R> {
             let table = format!("{}.{}", map.database, map.table);
             map.complete(catalog).map_err(|why| error::table_changed(place, &table, &why))?;
         }
-        // Every transaction has its table maps again; most say the same.
-        if matches!(known, Some(Some(table)) if *table.map == map) {
-            return Ok(());
-        }
         let map = Arc::new(map);
         let decoders = self.decoders(&map, place)?;
-        self.tables.insert(map.table_id, if decoders.is_empty() { None } else { Some(Table { map, decoders }) });
+        self.tables.insert(
+            map.table_id,
+            if decoders.is_empty() { None } else { Some(Table { body: body.to_vec(), map, decoders }) },
+        );
         Ok(())
     }
 

@@ -140,6 +140,12 @@ impl<'a> TableMapHead<'a> {
         Ok(Self { table_id, database, table, rest: c.0, maria, signs_years })
     }
 
+    /// Its database and its name.
+    pub fn names(&self) -> (String, String) {
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        (text(self.database), text(self.table))
+    }
+
     /// Reads the columns.
     ///
     /// # Errors
@@ -156,14 +162,8 @@ impl<'a> TableMapHead<'a> {
             let nullable = nullable[i / 8] & 1 << (i % 8) != 0;
             columns.push(ColumnDef { ty, meta, nullable, visible: true, ..ColumnDef::default() });
         }
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        let mut map = TableMap {
-            table_id: self.table_id,
-            database: text(self.database),
-            table: text(self.table),
-            columns,
-            primary_key: Vec::new(),
-        };
+        let (database, table) = self.names();
+        let mut map = TableMap { table_id: self.table_id, database, table, columns, primary_key: Vec::new() };
         super::metadata::read(&mut c, &mut map, self.maria, self.signs_years)?;
         Ok(map)
     }

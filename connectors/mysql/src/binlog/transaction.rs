@@ -11,6 +11,7 @@
 //! # Invariants
 //! * The position moves only where a restore can go on: behind a whole transaction, or into one by a count of its rows.
 //! * While a transaction is prepared, reading starts before it.
+//! * Transaction ids are counted only onwards from a position that has them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -350,23 +351,10 @@ impl Tracker {
     }
 
     fn end(&mut self, behind: &FilePosition) -> Step {
-        match self.open.take().map(|open| open.id) {
-            Some(Id::Mysql(gtid)) => match &mut self.position.point.seen {
-                Some(Seen::Mysql(seen)) => seen.add(&gtid),
-                seen => {
-                    let mut set = super::gtid::GtidSet::default();
-                    set.add(&gtid);
-                    *seen = Some(Seen::Mysql(set));
-                }
-            },
-            Some(Id::Mariadb(gtid)) => match &mut self.position.point.seen {
-                Some(Seen::Mariadb(seen)) => seen.add(&gtid),
-                seen => {
-                    let mut position = super::gtid::MariaPosition::default();
-                    position.add(&gtid);
-                    *seen = Some(Seen::Mariadb(position));
-                }
-            },
+        // A set that began empty in the middle of a history would say that all before it is missing.
+        match (self.open.take().map(|open| open.id), &mut self.position.point.seen) {
+            (Some(Id::Mysql(gtid)), Some(Seen::Mysql(seen))) => seen.add(&gtid),
+            (Some(Id::Mariadb(gtid)), Some(Seen::Mariadb(seen))) => seen.add(&gtid),
             _ => {}
         }
         self.position.point.at.clone_from(behind);

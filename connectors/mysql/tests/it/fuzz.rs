@@ -12,7 +12,7 @@ const LOGS: [(&str, &str); 4] = [
 ];
 
 /// Rewrites the checksum, so that what is behind it is tried too.
-fn sealed(mut event: Vec<u8>) -> Vec<u8> {
+pub(crate) fn sealed(mut event: Vec<u8>) -> Vec<u8> {
     if event.len() > 23 {
         let at = event.len() - 4;
         let size = event.len() as u32;

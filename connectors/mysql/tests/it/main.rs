@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod fuzz;
+mod live;
 mod recorded;
 mod transactions;
 mod types;

@@ -4,7 +4,7 @@ use dflow_common::Classified;
 
 use super::*;
 use crate::binlog::frame::Header;
-use crate::binlog::gtid::Uuid;
+use crate::binlog::gtid::{GtidSet, Uuid};
 
 fn frame(event: Event<'_>) -> Frame<'_> {
     Frame { header: Header { timestamp: 0, kind: 0, server_id: 1, size: 0, end: 0, flags: 0 }, event }
@@ -43,7 +43,8 @@ struct Log {
 
 impl Log {
     fn new(held_bytes_max: usize) -> Self {
-        let start = Position::new("s", Point { at: FilePosition::new("b.1", 4), seen: None });
+        let start =
+            Position::new("s", Point { at: FilePosition::new("b.1", 4), seen: Some(Seen::Mysql(GtidSet::default())) });
         Self { tracker: Tracker::with_limit(start, held_bytes_max), pos: 4 }
     }
 
@@ -169,4 +170,14 @@ fn rollback_behind_rows_is_an_error_and_without_rows_is_none() {
     log.read(&gtid(1)).unwrap();
     log.read(&query("BEGIN")).unwrap();
     assert!(matches!(log.read(&query("ROLLBACK")).unwrap(), Step::End));
+}
+
+#[test]
+fn ids_are_not_counted_from_the_middle_of_a_history() {
+    let start = Position::new("s", Point { at: FilePosition::new("b.1", 4), seen: None });
+    let mut log = Log { tracker: Tracker::new(start), pos: 4 };
+    log.read(&gtid(7)).unwrap();
+    log.read(&query("BEGIN")).unwrap();
+    log.read(&frame(Event::Xid)).unwrap();
+    assert_eq!(log.tracker.position().point, Point { at: FilePosition::new("b.1", 34), seen: None });
 }

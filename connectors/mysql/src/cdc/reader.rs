@@ -1,0 +1,89 @@
+//! The log without an end.
+//!
+//! # Invariants
+//! A connection that breaks is opened again at [`Assembler::position`]: what is in the outputs is not read twice, and
+//! nothing behind it is left out.
+
+use std::time::Duration;
+
+use dflow_common::Classified;
+use dflow_common::env::Env;
+use dflow_connector_api::error::Result;
+
+use super::log::{LogConnection, LogOptions};
+use crate::binlog::assembler::{Assembler, Outcome, Router};
+use crate::client::Endpoint;
+use crate::client::connect::backoff;
+
+/// Reads the log of one server.
+pub struct LogReader<R> {
+    env: Env,
+    endpoint: Endpoint,
+    options: LogOptions,
+    assembler: Assembler<R>,
+    connection: Option<LogConnection>,
+    /// Connections in a row that gave no packet.
+    failures: u32,
+    /// A packet that waits for the catalog of its table.
+    waiting: Option<Vec<u8>>,
+}
+
+impl<R: Router> LogReader<R> {
+    /// Goes on where the assembler is. Opens nothing yet.
+    pub fn new(env: Env, endpoint: Endpoint, options: LogOptions, assembler: Assembler<R>) -> Self {
+        Self { env, endpoint, options, assembler, connection: None, failures: 0, waiting: None }
+    }
+
+    /// What is read: outputs, position, notices, catalog.
+    pub fn assembler(&mut self) -> &mut Assembler<R> {
+        &mut self.assembler
+    }
+
+    /// Reads one packet, on a new connection if the last one broke. Waits while nothing happens.
+    ///
+    /// # Errors
+    /// Those that no new connection can cure.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn advance(&mut self) -> Result<Outcome> {
+        if let Some(packet) = &self.waiting {
+            let outcome = self.assembler.packet(packet)?;
+            if outcome == Outcome::Done {
+                self.waiting = None;
+            }
+            return Ok(outcome);
+        }
+        loop {
+            let broken = match self.try_advance().await {
+                Ok(outcome) => return Ok(outcome),
+                Err(e) if !e.retryable() => return Err(e),
+                Err(e) => e,
+            };
+            self.connection = None;
+            self.failures += 1;
+            tracing::warn!(
+                failures = self.failures,
+                server = self.endpoint.shown(),
+                "the log connection broke: {broken}"
+            );
+            self.env.clock.sleep(backoff(&self.env, self.failures)).await;
+        }
+    }
+
+    async fn try_advance(&mut self) -> Result<Outcome> {
+        if self.connection.is_none() {
+            let from = self.assembler.reopen();
+            let opened = LogConnection::open(&self.env, &self.endpoint, &self.options, &from, Duration::ZERO).await?;
+            self.connection = Some(opened);
+        }
+        let Some(connection) = &mut self.connection else { return Ok(Outcome::Done) };
+        let packet = connection.next(self.assembler.start()).await?;
+        self.failures = 0;
+        let outcome = self.assembler.packet(packet)?;
+        if outcome != Outcome::Done {
+            self.waiting = Some(packet.to_vec());
+        }
+        Ok(outcome)
+    }
+}
