@@ -20,7 +20,7 @@ pub(crate) fn sql_type(expr: &Expr, schema: &DFSchema, column: &dyn Fn(usize) ->
         Expr::ScalarFunction(f) if f.name() == "get_field" => {
             let Some((parent, path)) = field_path(f) else { return arrow_type(expr, schema) };
             let parent = sql_type(parent, schema, column)?;
-            path.into_iter().try_fold(parent, |parent, name| field(parent, name)).or_else(|| arrow_type(expr, schema))
+            path.into_iter().try_fold(parent, field).or_else(|| arrow_type(expr, schema))
         }
         Expr::ScalarFunction(f) => match super::library::cast_target(&f.func) {
             Some(ty) => {
@@ -36,12 +36,12 @@ pub(crate) fn sql_type(expr: &Expr, schema: &DFSchema, column: &dyn Fn(usize) ->
 /// What `row.a.b` reads: the row and the names. DataFusion writes one call for several names.
 pub(crate) fn field_path(call: &ScalarFunction) -> Option<(&Expr, Vec<&str>)> {
     let (row, names) = call.args.split_first()?;
-    let name = |e| match e {
-        &Expr::Literal(ref name, _) => name.try_as_str().flatten(),
-        _ => None,
-    };
-    (!names.is_empty()).then_some(())?;
-    Some((row, names.iter().map(name).collect::<Option<_>>()?))
+    let mut path = Vec::with_capacity(names.len());
+    for name in names {
+        let Expr::Literal(name, _) = name else { return None };
+        path.push(name.try_as_str().flatten()?);
+    }
+    (!path.is_empty()).then_some((row, path))
 }
 
 /// The type of a field of a ROW.
