@@ -19,11 +19,11 @@ fn a_field_of_a_row_of_a_row_is_read_wherever_a_column_is() {
         ("SELECT x.d.e FROM (SELECT n.b AS x, id FROM t) WHERE id = 3", "e\n9\n"),
         ("SELECT n.b.d.e FROM t WHERE n.b.d.f = 1", "e\n9\n"),
     ] {
-        place.write("q.sql", &format!("{table}{query};\n"));
+        place.write("q.sql", format!("{table}{query};\n"));
         let ran = place.run(&["run", "q.sql", "-o", "csv", "-p", "1"]).expect(0);
         assert_eq!(ran.out, expected, "{query}");
     }
-    place.write("q.sql", &format!("{table}SELECT COUNT(DISTINCT n.b.c), MAX(n.b.d.e) FROM t;\n"));
+    place.write("q.sql", format!("{table}SELECT COUNT(DISTINCT n.b.c), MAX(n.b.d.e) FROM t;\n"));
     let ran = place.run(&["run", "q.sql", "-o", "csv", "-p", "1"]).expect(0);
     assert!(ran.out.ends_with("1,9\n"), "{}", ran.out);
 }
