@@ -105,7 +105,8 @@ watch_owner() {
     exec </dev/null >/dev/null 2>&1 8>&-
     while kill -0 "$1"; do
       if ! kill -0 "$DFLOW_SERVER_OWNER"; then
-        is_server "$1" "$2/data" && kill -9 "$1"
+        # It writes until it is gone.
+        while is_server "$1" "$2/data"; do kill -9 "$1"; sleep 0.1; done
         rm -rf "$2"
         exit
       fi
