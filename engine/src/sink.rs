@@ -342,8 +342,22 @@ fn check_changes(
     if let Some(conflict) = mapping.on_conflict {
         match conflict.action {
             dsl::ConflictAction::Deduplicate => {}
-            dsl::ConflictAction::Nothing => return Err(unsupported("ON CONFLICT DO NOTHING", conflict.span).into()),
-            dsl::ConflictAction::Error => return Err(unsupported("ON CONFLICT DO ERROR", conflict.span).into()),
+            dsl::ConflictAction::Nothing => {
+                return Err(unsupported("ON CONFLICT DO NOTHING", conflict.span)
+                    .with_note("it needs every key that was ever written, and a sink here keeps no state")
+                    .with_help(
+                        "make the query give one row per key: GROUP BY the sink's key, with MIN or MAX of the rest",
+                    )
+                    .into());
+            }
+            dsl::ConflictAction::Error => {
+                return Err(unsupported("ON CONFLICT DO ERROR", conflict.span)
+                    .with_note("it needs every key that was ever written, and a sink here keeps no state")
+                    .with_help(
+                        "leave the clause out: a query whose rows the sink's key does not identify is refused (DF2403)",
+                    )
+                    .into());
+            }
         }
     }
     if kind == Kind::Append {

@@ -244,11 +244,20 @@ impl Compiler<'_> {
                 // Kinds of change are always shown.
                 dsl::ExplainDetail::ChangelogMode => {}
                 dsl::ExplainDetail::EstimatedCost => {
-                    return Err(unsupported("EXPLAIN ESTIMATED_COST", detail.span).into());
+                    return Err(unsupported("EXPLAIN ESTIMATED_COST", detail.span)
+                        .with_note("sources have no statistics to estimate from")
+                        .with_help("leave it out: the plan names the state and the parallelism of each operator")
+                        .into());
                 }
-                dsl::ExplainDetail::PlanAdvice => return Err(unsupported("EXPLAIN PLAN_ADVICE", detail.span).into()),
+                dsl::ExplainDetail::PlanAdvice => {
+                    return Err(unsupported("EXPLAIN PLAN_ADVICE", detail.span)
+                        .with_help("leave it out: `dflow check` warns of what it finds in a script")
+                        .into());
+                }
                 dsl::ExplainDetail::JsonExecutionPlan => {
-                    return Err(unsupported("EXPLAIN JSON_EXECUTION_PLAN", detail.span).into());
+                    return Err(unsupported("EXPLAIN JSON_EXECUTION_PLAN", detail.span)
+                        .with_help("leave it out: EXPLAIN prints the operators as text")
+                        .into());
                 }
             }
         }

@@ -180,6 +180,29 @@ const PLACES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
+fn what_is_refused_by_name_says_why_or_what_to_write() {
+    for (statement, caret) in [
+        ("INSERT INTO ups SELECT name, COUNT(*) FROM t GROUP BY name ON CONFLICT DO NOTHING", "ON CONFLICT DO NOTHING"),
+        ("INSERT INTO ups SELECT name, COUNT(*) FROM t GROUP BY name ON CONFLICT DO ERROR", "ON CONFLICT DO ERROR"),
+        ("EXPLAIN ESTIMATED_COST SELECT id FROM t", "ESTIMATED_COST"),
+        ("EXPLAIN PLAN_ADVICE SELECT id FROM t", "PLAN_ADVICE"),
+        ("EXPLAIN JSON_EXECUTION_PLAN SELECT id FROM t", "JSON_EXECUTION_PLAN"),
+    ] {
+        let mut kit = kit(1);
+        let errors = kit.compile(&format!("{TABLES}{statement};")).unwrap_err();
+        let [d] = errors.as_slice() else { panic!("one error: {statement}: {errors:#?}") };
+        assert_eq!((d.code.to_string().as_str(), kit.sources.text(d.span().unwrap())), ("DF1900", caret));
+        assert!(!d.help.is_empty(), "{statement}: {d:#?}");
+    }
+    for taken in [
+        "EXPLAIN CHANGELOG_MODE SELECT id FROM t",
+        "INSERT INTO ups SELECT name, COUNT(*) FROM t GROUP BY name ON CONFLICT DO DEDUPLICATE",
+    ] {
+        kit(1).compile(&format!("{TABLES}{taken};")).unwrap_or_else(|e| panic!("{taken}: {e:#?}"));
+    }
+}
+
+#[test]
 fn an_error_points_at_the_expression_it_is_about() {
     for (statement, caret, message) in PLACES {
         let mut kit = kit(1);
