@@ -121,7 +121,7 @@ fn value_type(ty: OptionType) -> String {
 
 fn errors_index(codes: &[CodeInfo]) -> String {
     let mut page = String::from(
-        "# Error codes\n\nA code never changes its meaning. `dflow help DF2107` prints its page. What exit codes mean: \
+        "# Error codes\n\nA code never changes its meaning. `dflow help DF2302` prints its page. What exit codes mean: \
          [exit-codes.md](../exit-codes.md).\n\n| code | what | exit |\n|---|---|---|\n",
     );
     let mut codes = codes.to_vec();

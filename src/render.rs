@@ -23,9 +23,10 @@
 //!
 //! # Invariants
 //! Control characters in user text never reach the terminal (they are shown as symbols), and one diagnostic is one line
-//! of JSON.
+//! of JSON. The value of an option whose name looks secret is stars in the lines shown.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use dflow_common::secret::is_sensitive;
 use dflow_common::span::LineCol;
 use dflow_common::{Diagnostic, Label, Severity, SourceId, SourceMap, Span};
 use serde_json::{Value, json};
@@ -41,7 +42,9 @@ pub fn text(diagnostic: &Diagnostic, sources: &SourceMap, color: bool) -> String
         Group::with_title(level.primary_title(one_line(&diagnostic.message)).id(diagnostic.code.to_string()));
     for (source, labels) in by_source(diagnostic) {
         let Some(source) = sources.get(source) else { continue };
-        let mut snippet = Snippet::source(source.text.as_str()).path(one_line(&source.name));
+        // As long as the original: the labels stay where they are.
+        let mut snippet =
+            Snippet::source(dflow_dsl::redact::redact(&source.text, is_sensitive)).path(one_line(&source.name));
         for (kind, label) in labels {
             let span = clamp(&source.text, label.span);
             let text = (!label.text.is_empty()).then(|| one_line(&label.text));

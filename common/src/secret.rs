@@ -20,6 +20,27 @@ impl Secret {
     }
 }
 
+/// What the key of a password, token or key contains: Flink's list.
+const SENSITIVE: &[&str] = &[
+    "password",
+    "secret",
+    "fs.azure.account.key",
+    "apikey",
+    "api-key",
+    "auth-params",
+    "service-key",
+    "token",
+    "basic-auth",
+    "jaas.config",
+    "http-headers",
+];
+
+/// Whether the value of an option or setting with this key must not be shown, whoever declares it or nobody.
+pub fn is_sensitive(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SENSITIVE.iter().any(|s| key.contains(s))
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
@@ -43,6 +64,16 @@ impl Eq for Secret {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_look_secret_are() {
+        for key in ["password", "Db.PassWord", "secret.key", "properties.sasl.jaas.config", "fs.azure.account.key.x"] {
+            assert!(is_sensitive(key), "{key}");
+        }
+        for key in ["connector", "path", "csv.map-null-key.literal", "key.format", "topic"] {
+            assert!(!is_sensitive(key), "{key}");
+        }
+    }
 
     #[test]
     fn printing_shows_stars_only() {

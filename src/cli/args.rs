@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Print the version
     Version,
-    /// Explain an error code (DF2107), the exit codes, or dflow itself
+    /// Explain an error code (DF2302), the exit codes, or dflow itself
     Help(HelpArgs),
     /// Print a completion script for a shell
     Completions {

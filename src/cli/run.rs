@@ -105,6 +105,10 @@ pub(crate) fn compiled(
     report: &Arc<Report>,
 ) -> Result<(Loaded, Compiled), Vec<Diagnostic>> {
     let script = script::load(&args.script, house.env.fs.as_ref()).map_err(|e| vec![*e])?;
+    // Messages may quote the words they are about.
+    for value in dflow::dsl::redact::literals(&script.text, dflow::common::secret::is_sensitive) {
+        report.keep_secret(&value);
+    }
     let mut session = house.session(&script, &args.vars, report).map_err(|e| vec![*e])?;
     for (key, value, origin) in flags {
         session.set_flag(key, value, origin).map_err(|e| vec![*e])?;

@@ -143,3 +143,39 @@ fn options_declared_secret_are_unseen_without_any_variable() {
     assert!(!format!("{options:?}").contains("12345678"), "{options:?}");
     assert_eq!(options.shown().collect::<Vec<_>>(), [("password", "***")]);
 }
+
+#[test]
+fn options_that_look_secret_are_unseen_though_nobody_declares_them() {
+    let table = |rest: &str| {
+        format!(
+            "CREATE TABLE t (id INT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'csv',
+               'password' = '{CANARY}', 'secret.key' = '{CANARY}', 'x.sasl.jaas.config' = '{CANARY}'{rest});"
+        )
+    };
+    for (what, script) in [
+        ("not declared", format!("{} SELECT id FROM t;", table(""))),
+        ("shown", format!("{} SHOW CREATE TABLE t;", table(""))),
+        ("an error beside it", format!("{} SELECT nope FROM t;", table(", 'format' = 'csv'"))),
+        ("a parse error behind it", format!("{} SELECT FROM t;", table(" 'x' = 'y'"))),
+        (
+            "a parse error at it",
+            format!("CREATE TABLE t (id INT) WITH ('connector' = 'datagen' 'token' = '{CANARY}');"),
+        ),
+        ("a parse error at its value", format!("CREATE TABLE t (id INT) WITH ('token' = '{CANARY}' '{CANARY}');")),
+        ("a quote forgotten", format!("CREATE TABLE t (id INT) WITH ('token' = '{CANARY});\nSELECT 1;")),
+        (
+            "a hint in a view",
+            format!(
+                "CREATE TABLE t (id INT) WITH ('connector' = 'datagen');
+             CREATE VIEW v AS SELECT id FROM t /*+ OPTIONS('token' = '{CANARY}') */; SHOW CREATE VIEW v;"
+            ),
+        ),
+        ("a setting", format!("SET 'my.password' = '{CANARY}'; SET; SELECT 1 FROM nope;")),
+    ] {
+        let place = place();
+        place.write("p.sql", &script);
+        let said = everything(&place, "p.sql");
+        assert!(said.iter().all(|r| !r.out.is_empty() || !r.err.is_empty()), "{what}: {said:#?}");
+        assert_silent(&place, &said.iter().collect::<Vec<_>>(), &[]);
+    }
+}

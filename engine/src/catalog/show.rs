@@ -1,5 +1,8 @@
 //! Answers of SHOW and DESCRIBE.
 
+use dflow_common::secret::is_sensitive;
+use dflow_dsl::redact::redact;
+
 use super::{Catalog, Column, ColumnSource, Object, Table};
 
 /// A small table of text: the answer of a statement that is not a job.
@@ -116,7 +119,7 @@ pub(crate) fn show_create(object: &Object) -> Rows {
     let ddl = match object {
         Object::View(v) => {
             let columns: Vec<_> = v.columns.iter().map(|(n, _)| format!("  {}", quote(n))).collect();
-            format!("CREATE {temporary}VIEW {name} (\n{}\n)\nAS {}", columns.join(",\n"), v.text)
+            format!("CREATE {temporary}VIEW {name} (\n{}\n)\nAS {}", columns.join(",\n"), redact(&v.text, is_sensitive))
         }
         Object::Table(t) => {
             let mut items: Vec<String> = t

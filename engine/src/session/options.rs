@@ -1,5 +1,6 @@
 //! Table options: variables expanded, duplicates found, secrets marked.
 
+use dflow_common::secret::is_sensitive;
 use dflow_common::{Diagnostic, Secret, Spanned};
 use dflow_connector_api::{ConnectorRegistry, OptionSpec, OptionText, RawOption};
 use dflow_dsl::ast as dsl;
@@ -58,7 +59,7 @@ pub(super) fn take_connector(options: &mut Vec<RawOption>) -> Option<Spanned<Str
     Some(Spanned::new(option.value.expose().to_owned(), option.value_span))
 }
 
-/// Makes every option a secret that its connector or format declares as one, so that nothing can show it.
+/// Makes every option a secret that its connector or format declares as one or whose key looks like one, so that nothing can show it.
 pub(super) fn mark_secrets(registry: &ConnectorRegistry, connector: Option<&str>, options: &mut [RawOption]) {
     let spec = registry.connectors().find(|c| Some(c.name) == connector);
     for option in options {
@@ -67,7 +68,7 @@ pub(super) fn mark_secrets(registry: &ConnectorRegistry, connector: Option<&str>
             let f = f.spec();
             option.key.strip_prefix(f.name).and_then(|k| k.strip_prefix('.')).is_some_and(|k| is_secret(f.options, k))
         });
-        if (own || format)
+        if (own || format || is_sensitive(&option.key))
             && let OptionText::Plain(s) = &option.value
         {
             option.value = OptionText::Secret(Secret::new(s.clone()));
