@@ -227,6 +227,7 @@ impl Run<'_> {
                 Err(e) => return self.report.fail(&e, self.sources),
             }
         }
+        let keeps_state = matches!(state, State::Directory(_));
         let handle = match pipeline::start(&self.house.engine, job, state) {
             Ok(started) => started.handle,
             Err(e) => return self.report.fail(&e.diagnostic(), self.sources),
@@ -238,6 +239,7 @@ impl Run<'_> {
             metrics: self.house.engine.metrics(),
             until: self.args.until,
             pipe: &self.house.pipe,
+            keeps_state,
             live,
         };
         let code = watch(&handle, signals, &context).await;

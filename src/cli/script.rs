@@ -130,6 +130,17 @@ fn env_line(line: &str) -> Result<Option<(&str, &str)>, ()> {
     if valid { Ok(Some((name, value))) } else { Err(()) }
 }
 
+/// One folder for every name: what would lead elsewhere is written as in a URL.
+fn folder_name(job: &str) -> String {
+    let leads_up = job.chars().all(|c| c == '.');
+    let odd = |c: char| matches!(c, '/' | '\\' | '%') || c.is_control() || (leads_up && c == '.');
+    let mut name = String::with_capacity(job.len());
+    for c in job.chars() {
+        if odd(c) { name += &format!("%{:02X}", u32::from(c)) } else { name.push(c) }
+    }
+    if name.is_empty() { "%".into() } else { name }
+}
+
 /// Where state goes when nobody says: beside the script, or in the user's state folder for standard input.
 ///
 /// It does not depend on the working directory, except for a script given by a relative path.
@@ -138,6 +149,7 @@ pub(crate) fn default_state_dir(
     job: &str,
     var: impl Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<PathBuf, Box<Diagnostic>> {
+    let job = folder_name(job);
     if !script.stdin {
         return Ok(script.base_dir.join(".dflow").join(job));
     }
@@ -165,6 +177,12 @@ mod tests {
 
     fn code(error: &Diagnostic) -> u16 {
         error.code.0
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_one_folder() {
+        let names = ["orders", "a b.c-ä", "../../x", "..", "", "a/b", "a%2Fb", "a\\b\n"].map(folder_name);
+        assert_eq!(names, ["orders", "a b.c-ä", "..%2F..%2Fx", "%2E%2E", "%", "a%2Fb", "a%252Fb", "a%5Cb%0A"]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) until: Option<Until>,
     /// Standard output: its reader may leave, or have enough.
     pub(crate) pipe: &'a Pipe,
+    /// Whether another process can go on from the checkpoints.
+    pub(crate) keeps_state: bool,
     /// Whether progress may be drawn over: not where rows appear between its lines.
     pub(crate) live: bool,
 }
@@ -147,7 +149,7 @@ fn end(outcome: &JobOutcome, watch: &Watch<'_>) -> u8 {
     match &outcome.end {
         JobEnd::Finished | JobEnd::Cancelled => 0,
         JobEnd::Stopped => {
-            if let Some(epoch) = outcome.last_checkpoint {
+            if let Some(epoch) = outcome.last_checkpoint.filter(|_| watch.keeps_state) {
                 watch.report.status(&format!("checkpoint {} is durable; the same command goes on from it", epoch.0));
             }
             0

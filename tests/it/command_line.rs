@@ -56,6 +56,14 @@ fn connectors_describes_one_from_its_declaration() {
 }
 
 #[test]
+fn what_keeps_no_state_promises_no_going_on() {
+    let place = Place::new();
+    place.write("q.sql", ENDLESS);
+    let ran = place.run(&["run", "q.sql", "--until", "rows=1"]).expect(0);
+    assert!(ran.err.contains("none is kept") && !ran.err.contains("goes on from it"), "{ran:#?}");
+}
+
+#[test]
 fn rows_go_to_stdout_as_jsonl_csv_or_a_table_and_talk_to_stderr() {
     let place = Place::new();
     place.write("q.sql", TEN);

@@ -279,7 +279,8 @@ fn lineage_types(plan: &LogicalPlan) -> Option<Vec<SqlType>> {
         LogicalPlan::Distinct(d) => lineage_types(d.input()),
         LogicalPlan::Sort(s) => lineage_types(&s.input),
         LogicalPlan::Limit(l) => lineage_types(&l.input),
-        LogicalPlan::Aggregate(a) => {
+        // Grouping sets have one expression for all their keys, and a column of their own.
+        LogicalPlan::Aggregate(a) if !matches!(a.group_expr.as_slice(), [Expr::GroupingSet(_)]) => {
             let input = lineage_types(&a.input)?;
             let schema = a.input.schema();
             a.group_expr.iter().chain(&a.aggr_expr).map(|e| types::sql_type(e, schema, &|i| input[i].clone())).collect()

@@ -41,6 +41,22 @@ fn order_limit_and_joins_run_in_batch_mode() {
 }
 
 #[test]
+fn grouping_sets_and_rollup_run_in_batch_mode() {
+    for groups in ["GROUPING SETS ((name), ())", "ROLLUP (name)", "CUBE (name)"] {
+        let mut kit = kit(1);
+        let written = kit
+            .run(&format!(
+                "SET 'execution.runtime-mode' = 'batch';\n{TABLES}
+                 SELECT name, COUNT(*) FROM orders WHERE id < 4 GROUP BY {groups};"
+            ))
+            .unwrap();
+        let mut rows = written["(result)"].clone();
+        rows.sort();
+        assert_eq!(rows, ["+I a|2", "+I b|1", "+I ∅|3"], "{groups}");
+    }
+}
+
+#[test]
 fn statements_run_in_order_and_counting_needs_no_column() {
     let mut kit = kit(1);
     let written = kit
