@@ -184,6 +184,11 @@ fn pump(mut from: TcpStream, mut to: TcpStream, number: u64, state: &Mutex<State
             std::thread::sleep(Duration::from_secs_f64(keep as f64 / rate.max(1) as f64));
         }
     }
+    // The other direction may have closed the server's side already: the client is not to know.
+    if matches!(verdict(state, number), Verdict::Silence) {
+        silence(from, to, state, is_answer);
+        return;
+    }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
