@@ -74,12 +74,24 @@ fn secret_values(text: &str, is_secret: &dyn Fn(&str) -> bool) -> Vec<Range<usiz
         if is_secret(&key)
             && let Some(range) = value_behind(text, &tokens, at, option)
             && !is_reference(&text[range.clone()])
-            && ranges.last().is_none_or(|r| r.end <= range.start)
         {
             ranges.push(range);
         }
     }
-    ranges
+    disjoint(ranges)
+}
+
+/// The same bytes in order, each in one range. Broken text may put a hint with options into a value.
+fn disjoint(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|r| r.start);
+    let mut out: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match out.last_mut().filter(|last| range.start < last.end) {
+            Some(last) => last.end = last.end.max(range.end),
+            None => out.push(range),
+        }
+    }
+    out
 }
 
 /// The key in front of the `=` at `at`: quoted, or words glued by dots and dashes; whether it is surely an option's.
@@ -146,6 +158,7 @@ mod tests {
     #[test]
     fn values_of_secret_keys_are_masked_in_every_spelling() {
         for (text, expected) in [
+            ("SET password=/*+ OPTIONS('password'='b') */c; x", "SET password=*******************************; x"),
             ("WITH ('db.password'='a''b', 'x'='y')", "WITH ('db.password'='****', 'x'='y')"),
             ("ON a.password = b.password AND `password` = x", "ON a.password = b.password AND `password` = x"),
             ("WITH ('password' = '${env:PW}')", "WITH ('password' = '${env:PW}')"),

@@ -209,6 +209,7 @@ fn texts_that_once_broke_a_rule_keep_it() {
         "EXPLAIN STATEMENT SET BEGIN INSERT INTO Snk SELE\nCALL sys.comPRIMARY KEY pact('db.t')CT order_id FROM Orders; INSERT INTO",
         "COMPILE PLAN 'f' IF NOT EXISTS FOR STATEMENT SET BEGIN (SELECT INSERT INTO Snk SELECT 1 FROM Orders; END",
         "EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1\nCALL x END; SELECT 1",
+        "CREATE TABLE t WITH ('connector'=/*+ OPTIONS('a'='b') */'blackhole') AS SELECT 1",
     ] {
         assert!(!check(text).is_ok(), "{text}");
     }
