@@ -39,8 +39,9 @@ done
 exec "$loader" --library-path "$libraries" "$root/usr/sbin/mariadbd" "$@"
 RUN
   chmod 755 "$t/bin/mariadbd"
-  if [ -d "$t/root/usr/share/mysql" ]; then ln -s root/usr/share/mysql "$t/share"; else ln -s root/usr/share/mariadb "$t/share"; fi
-  for plugins in "$t"/root/usr/lib/mysql/plugin "$t"/root/usr/lib/*/mariadb*/plugin; do
+  local unpacked=$t/root
+  if [ -d "$unpacked/usr/share/mysql" ]; then ln -s root/usr/share/mysql "$t/share"; else ln -s root/usr/share/mariadb "$t/share"; fi
+  for plugins in "$unpacked"/usr/lib/mysql/plugin "$unpacked"/usr/lib/*/mariadb*/plugin; do
     [ -d "$plugins" ] && ln -sfn "${plugins#"$t"/}" "$t/plugin"
   done
   "$t/bin/mariadbd" --no-defaults --version >"$t/version" || die "this mariadbd does not run here"
