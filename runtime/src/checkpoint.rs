@@ -35,7 +35,7 @@ use serde_json::Value;
 
 use crate::config::RestoreMode;
 use crate::error::Result;
-use crate::state::{SnapshotMode, StateRows, TableSnapshot, TableSpec};
+use crate::state::{SnapshotMode, StoredRows, TableSnapshot, TableSpec};
 
 mod memory;
 pub use memory::{MemoryBackend, MemoryStore};
@@ -206,13 +206,13 @@ pub trait CheckpointStore: Send + Sync {
     fn claim<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claimed>>;
 
     /// All stored rows of one table whose key group is in `groups`, in replay order. Rows of other groups may be
-    /// among them; the caller filters.
+    /// among them; the caller filters. Files are read and checked at once, and decoded row by row.
     fn restore<'a>(
         &'a self,
         operator: &'a OperatorId,
         table: usize,
         groups: Range<KeyGroup>,
-    ) -> BoxFuture<'a, Result<Vec<StateRows>>>;
+    ) -> BoxFuture<'a, Result<StoredRows>>;
 
     /// What the snapshot that `instance` takes now, for `epoch`, has to contain. Calling it counts as taking the
     /// snapshot. Called at the barrier: must not wait.

@@ -178,7 +178,7 @@ pub trait Operator: Send {
     }
 
     /// Loads the rows of this instance's key groups. Called once, before anything else.
-    fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+    fn restore(&mut self, reader: &mut StateReader) -> Result<()> {
         let _ = reader;
         Ok(())
     }

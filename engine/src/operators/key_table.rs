@@ -28,6 +28,23 @@ pub(crate) const NO_SLOT: u32 = u32::MAX;
 /// Bytes of removed keys an arena keeps before it is packed.
 const ARENA_DEAD_BYTES_MIN: usize = 1 << 20;
 
+/// The slots whose flags have any of `wanted`. Eight at a time: of a large state, few change between two checkpoints.
+pub(crate) fn slots_with(wanted: u8, flags: &[u8]) -> Vec<u32> {
+    let mask = u64::from_ne_bytes([wanted; 8]);
+    let (eights, rest) = flags.as_chunks::<8>();
+    let mut slots = Vec::new();
+    let mut add = |at: usize, flags: &[u8]| {
+        slots.extend((at as u32..).zip(flags).filter(|(_, f)| **f & wanted != 0).map(|(slot, _)| slot));
+    };
+    for (i, eight) in eights.iter().enumerate() {
+        if u64::from_ne_bytes(*eight) & mask != 0 {
+            add(i * 8, eight);
+        }
+    }
+    add(eights.len() * 8, rest);
+    slots
+}
+
 /// Spreads the bits of a number (the finaliser of MurmurHash3).
 #[inline]
 pub(crate) fn mix(key: u64) -> u64 {
@@ -154,6 +171,21 @@ impl KeyTable {
                 converter.convert_rows(rows)?
             }
         })
+    }
+
+    /// Makes room for about so many keys.
+    pub(crate) fn reserve(&mut self, keys: usize) {
+        match &mut self.store {
+            Store::Unit(_) => {}
+            Store::Int(store) => {
+                store.table.reserve(keys, |e| mix(e.0 as u64));
+                store.keys.reserve(keys);
+            }
+            Store::Bytes(store) | Store::Rows { keys: store, .. } => {
+                store.table.reserve(keys, |e| e.0);
+                store.spans.reserve(keys);
+            }
+        }
     }
 
     /// Removes live slots.
@@ -467,6 +499,16 @@ mod tests {
         let mut slots = Vec::new();
         table.intern(columns, columns[0].len(), &mut slots).unwrap();
         slots
+    }
+
+    #[test]
+    fn slots_are_found_by_their_flags() {
+        let flags: Vec<u8> = (0..1003u32).map(|i| if i % 37 == 0 || i >= 1000 { 6 } else { 1 }).collect();
+        let expected: Vec<u32> = (0..1003).filter(|i| i % 37 == 0 || *i >= 1000).collect();
+        assert_eq!(slots_with(4, &flags), expected);
+        assert_eq!(slots_with(8, &flags), [0; 0]);
+        assert_eq!(slots_with(3, &flags).len(), 1003);
+        assert_eq!(slots_with(2, &flags[..3]), [0]);
     }
 
     #[test]

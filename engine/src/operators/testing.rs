@@ -222,16 +222,10 @@ impl<'a> Cluster<'a> {
         let snapshots = &self.snapshots;
         for (i, instance) in self.instances.iter_mut().enumerate() {
             let groups: Range<KeyGroup> = group_range(GROUPS, parallelism, i);
-            let mut source =
-                |table: usize, sink: &mut dyn FnMut(dflow_runtime::state::StateRows) -> dflow_runtime::Result<()>| {
-                    for snapshot in snapshots {
-                        for rows in &snapshot[table].rows {
-                            sink(rows.clone())?;
-                        }
-                    }
-                    Ok(())
-                };
-            instance.restore(&mut StateReader::new(groups, &mut source)).unwrap();
+            let tables = snapshots.first().map_or(0, Vec::len);
+            let stored = |table: usize| -> Vec<_> { snapshots.iter().flat_map(|s| s[table].rows.clone()).collect() };
+            let stored = (0..tables).map(|table| stored(table).into()).collect();
+            instance.restore(&mut StateReader::new(groups, stored)).unwrap();
         }
     }
 

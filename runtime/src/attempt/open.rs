@@ -24,7 +24,7 @@ use crate::job::shared::Shared;
 use crate::keys;
 use crate::operator::OperatorContext;
 use crate::plan::Plan;
-use crate::state::{StateReader, StateRows};
+use crate::state::{StateReader, StoredRows};
 use crate::task::chain::{Chain, ChainNode, Meter, Route};
 use crate::task::source::{FromReader, ReaderCommand, SourceInput};
 use crate::task::{AttemptContext, LoopState, SinkOut, Stateful, Target, Task};
@@ -208,11 +208,8 @@ impl Opener {
                     let tables = factory.tables();
                     if !tables.is_empty() {
                         let rows = self.load(&node.id, tables.len(), context.key_groups.clone()).await?;
-                        if let Some(mut rows) = rows {
-                            let mut source = |table: usize, apply: &mut dyn FnMut(StateRows) -> Result<()>| {
-                                std::mem::take(&mut rows[table]).into_iter().try_for_each(apply)
-                            };
-                            let mut reader = StateReader::new(context.key_groups.clone(), &mut source);
+                        if let Some(rows) = rows {
+                            let mut reader = StateReader::new(context.key_groups.clone(), rows);
                             made.restore(&mut reader).map_err(|e| e.at_default(node.span))?;
                         }
                         stateful.push(Stateful {
@@ -311,7 +308,7 @@ impl Opener {
         operator: &OperatorId,
         tables: usize,
         groups: std::ops::Range<dflow_common::ids::KeyGroup>,
-    ) -> Result<Option<Vec<Vec<StateRows>>>> {
+    ) -> Result<Option<Vec<StoredRows>>> {
         if self.restored.is_none() {
             return Ok(None);
         }

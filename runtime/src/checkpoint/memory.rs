@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{Checkpoint, CheckpointStore, ClaimRequest, Claimed, CommitInfo, InstanceId, OperatorSnapshot, UploadRef};
 use crate::config::RestoreMode;
 use crate::error::{Error, FENCED, Result};
-use crate::state::{SnapshotMode, StateRows};
+use crate::state::{SnapshotMode, StoredRows};
 
 /// Deltas after which a base is asked for.
 const DELTAS_MAX: usize = 4;
@@ -179,11 +179,12 @@ impl CheckpointStore for MemoryStore {
         operator: &'a OperatorId,
         table: usize,
         _groups: Range<KeyGroup>,
-    ) -> BoxFuture<'a, Result<Vec<StateRows>>> {
+    ) -> BoxFuture<'a, Result<StoredRows>> {
         Box::pin(async move {
             let backend = self.backend.lock();
             let chains = backend.newest.iter().flat_map(|s| s.chains.iter()).filter(|(id, _)| id.operator == *operator);
-            Ok(chains.flat_map(|(_, chain)| chain).flat_map(|s| s.tables[table].rows.iter().cloned()).collect())
+            let rows = chains.flat_map(|(_, chain)| chain).flat_map(|s| s.tables[table].rows.iter().cloned());
+            Ok(rows.collect::<Vec<_>>().into())
         })
     }
 

@@ -107,38 +107,72 @@ impl SnapshotWriter {
     }
 }
 
-/// Calls its second argument with the stored rows of a table (any key group), in replay order.
-pub type RowSource<'a> = dyn FnMut(usize, &mut dyn FnMut(StateRows) -> Result<()>) -> Result<()> + 'a;
-
-/// Gives an operator instance its rows back.
-pub struct StateReader<'a> {
-    groups: Range<KeyGroup>,
-    source: &'a mut RowSource<'a>,
+/// Stored rows of one table, in replay order: read and decoded as they are asked for, so that a restore does not hold
+/// the state twice.
+pub struct StoredRows {
+    /// About how many keys they leave, to make room for; 0: unknown.
+    pub keys: u64,
+    rows: Box<dyn Iterator<Item = Result<StateRows>> + Send>,
 }
 
-impl<'a> StateReader<'a> {
-    /// A reader of the rows in `groups`, taken from `source(table, sink)`.
-    pub fn new(groups: Range<KeyGroup>, source: &'a mut RowSource<'a>) -> Self {
-        Self { groups, source }
+impl StoredRows {
+    /// Rows that leave about `keys` keys.
+    pub fn new(keys: u64, rows: impl Iterator<Item = Result<StateRows>> + Send + 'static) -> Self {
+        Self { keys, rows: Box::new(rows) }
+    }
+}
+
+impl From<Vec<StateRows>> for StoredRows {
+    fn from(rows: Vec<StateRows>) -> Self {
+        Self::new(0, rows.into_iter().map(Ok))
+    }
+}
+
+impl Iterator for StoredRows {
+    type Item = Result<StateRows>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rows.next()
+    }
+}
+
+/// Gives an operator instance its rows back.
+pub struct StateReader {
+    groups: Range<KeyGroup>,
+    tables: Vec<StoredRows>,
+}
+
+impl StateReader {
+    /// A reader of the rows in `groups`; `tables` may hold others too.
+    pub fn new(groups: Range<KeyGroup>, tables: Vec<StoredRows>) -> Self {
+        Self { groups, tables }
     }
 
-    /// Calls `apply` with the rows of `table` that belong to this instance, in replay order.
+    /// About how many keys of `table` come; 0: unknown.
+    pub fn keys(&self, table: usize) -> usize {
+        self.tables.get(table).map_or(0, |t| t.keys as usize)
+    }
+
+    /// Calls `apply` with the rows of `table` that belong to this instance, in replay order. Rows are given out once.
     ///
     /// # Errors
     /// When stored rows cannot be read, and what `apply` returns.
     pub fn read(&mut self, table: usize, apply: &mut dyn FnMut(StateRows) -> Result<()>) -> Result<()> {
-        let groups = self.groups.clone();
-        (self.source)(table, &mut |rows| {
-            if rows.key_groups.iter().all(|g| groups.contains(g)) {
-                return apply(rows);
+        let Some(stored) = self.tables.get_mut(table) else { return Ok(()) };
+        for rows in stored {
+            let rows = rows?;
+            if rows.key_groups.iter().all(|g| self.groups.contains(g)) {
+                apply(rows)?;
+                continue;
             }
-            let mask: arrow::array::BooleanArray = rows.key_groups.iter().map(|g| Some(groups.contains(g))).collect();
+            let mask: arrow::array::BooleanArray =
+                rows.key_groups.iter().map(|g| Some(self.groups.contains(g))).collect();
             let kept = arrow::compute::filter_record_batch(&rows.rows, &mask)?;
-            if kept.num_rows() == 0 {
-                return Ok(());
+            if kept.num_rows() > 0 {
+                let key_groups = rows.key_groups.into_iter().filter(|g| self.groups.contains(g)).collect();
+                apply(StateRows { op: rows.op, rows: kept, key_groups })?;
             }
-            let key_groups = rows.key_groups.into_iter().filter(|g| groups.contains(g)).collect();
-            apply(StateRows { op: rows.op, rows: kept, key_groups })
-        })
+        }
+        Ok(())
     }
 }

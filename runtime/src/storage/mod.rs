@@ -57,7 +57,7 @@ use crate::checkpoint::{
     Checkpoint, CheckpointStore, ClaimRequest, Claimed, CommitInfo, InstanceId, OperatorSnapshot, UploadRef,
 };
 use crate::error::{Error, FENCED, Result};
-use crate::state::{SnapshotMode, StateRows};
+use crate::state::{SnapshotMode, StoredRows};
 use manifest::{Body, File, Manifest};
 use session::{Session, Standing, Uploaded, UploadedTable};
 
@@ -402,26 +402,32 @@ impl Shared {
         Ok(CommitInfo { bytes: manifest_bytes + checkpoint.uploads.iter().map(|(_, u)| u.bytes).sum::<u64>() })
     }
 
-    async fn restore(&self, operator: &OperatorId, table: usize, groups: Range<KeyGroup>) -> Result<Vec<StateRows>> {
+    async fn restore(&self, operator: &OperatorId, table: usize, groups: Range<KeyGroup>) -> Result<StoredRows> {
         let (restored, spec) = self.session(|s| {
             let spec = s.info(operator).and_then(|i| i.tables.get(table)).cloned();
             let unknown = || Error::internal(format!("restore of unknown table {table} of {operator}"));
             Ok((s.restored.clone(), spec.ok_or_else(unknown)?))
         })?;
         let stored = restored.operator(operator).and_then(|o| o.tables.get(table));
-        let mut rows = Vec::new();
+        let (mut files, mut keys) = (Vec::new(), 0);
         for part in stored.into_iter().flat_map(|t| &t.parts) {
             let wanted = part.key_groups.start.max(groups.start)..part.key_groups.end.min(groups.end);
             for file in part.files.iter().filter(|f| manifest::overlap(&f.key_groups, &wanted)) {
                 let (name, bytes) = self.body(restored.number, file).await?;
-                let (spec, wanted) = (spec.clone(), wanted.clone());
-                let decode = move || parquet::decode(bytes, &spec.schema, spec.key_columns, &wanted);
-                let decoded = self.env.spawner.blocking(decode).await;
-                let decoded = decoded.map_err(|e| Error::internal(format!("decoding state: {e}")))?;
-                rows.extend(decoded.map_err(|e| codes::damaged(&self.place(), &name, e.to_string()))?);
+                if file.mode == SnapshotMode::Base {
+                    let share = wanted.len() as f64 / file.key_groups.len().max(wanted.len()).max(1) as f64;
+                    keys += (file.rows as f64 * share) as u64;
+                }
+                files.push((name, bytes, wanted.clone()));
             }
         }
-        Ok(rows)
+        let place = self.place();
+        let rows = files.into_iter().flat_map(move |(name, bytes, wanted)| {
+            let place = place.clone();
+            parquet::decode(bytes, &spec.schema, spec.key_columns, wanted)
+                .map(move |rows| rows.map_err(|e| codes::damaged(&place, &name, e.to_string())))
+        });
+        Ok(StoredRows::new(keys, rows))
     }
 
     /// The bytes of a state file, checked, with a name for messages.
@@ -459,7 +465,7 @@ impl CheckpointStore for Store {
         operator: &'a OperatorId,
         table: usize,
         groups: Range<KeyGroup>,
-    ) -> BoxFuture<'a, Result<Vec<StateRows>>> {
+    ) -> BoxFuture<'a, Result<StoredRows>> {
         self.shared.restore(operator, table, groups).boxed()
     }
 

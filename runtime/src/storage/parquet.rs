@@ -26,7 +26,7 @@ use bytes::Bytes;
 use dflow_common::ids::KeyGroup;
 use dflow_common::limits::BATCH_ROWS;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
@@ -169,52 +169,107 @@ fn row_groups(order: &[u32], groups: &[KeyGroup]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Reads the rows whose key group lies in `wanted`.
-///
-/// # Errors
-/// When the bytes are not a state file of such a table. Callers check length and checksum first.
+/// Reads the rows whose key group lies in `wanted`, a batch at a time: the deletes of a batch, then its puts. An error is
+/// the last item: the bytes are not a state file of such a table. Callers check length and checksum first.
 pub fn decode(
     bytes: Bytes,
     schema: &SchemaRef,
     key_columns: usize,
-    wanted: &Range<KeyGroup>,
-) -> Result<Vec<StateRows>, Error> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let found = builder.schema().fields().iter().map(|f| f.name().as_str());
-    let expected = [KEY_GROUP, OP].into_iter().chain(schema.fields().iter().map(|f| f.name().as_str()));
-    if !found.clone().eq(expected) {
-        return Err(Error::Layout(format!("it has columns {}", found.collect::<Vec<_>>().join(", "))));
-    }
-    let chosen = builder.metadata().row_groups().iter().enumerate();
-    let chosen = chosen.filter(|(_, g)| may_hold(g, wanted)).map(|(i, _)| i).collect();
-    let keys: SchemaRef = Arc::new(schema.project(&(0..key_columns).collect::<Vec<_>>())?);
-    let mut rows = Vec::new();
-    for batch in builder.with_row_groups(chosen).with_batch_size(BATCH_ROWS).build()? {
-        let batch = batch?;
-        let groups = typed::<UInt16Array>(&batch, 0)?;
-        let ops = typed::<Int8Array>(&batch, 1)?;
-        for (op, code, schema) in [(StateOp::Delete, DELETE, &keys), (StateOp::Put, PUT, schema)] {
-            let mask: BooleanArray = (0..batch.num_rows())
-                .map(|i| Some(ops.value(i) == code && wanted.contains(&groups.value(i))))
-                .collect();
-            let count = mask.true_count();
-            if count == 0 {
-                continue;
-            }
-            let kept = |column: &ArrayRef, ty: &DataType| -> Result<ArrayRef, ArrowError> {
-                let kept = if count == batch.num_rows() { column.clone() } else { compute::filter(column, &mask)? };
-                if kept.data_type() == ty { Ok(kept) } else { compute::cast(&kept, ty) }
-            };
-            let columns = schema.fields().iter().enumerate();
-            let columns = columns.map(|(i, f)| kept(batch.column(i + 2), f.data_type())).collect::<Result<_, _>>()?;
-            let options = RecordBatchOptions::new().with_row_count(Some(count));
-            let data = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
-            let key_groups = compute::filter(groups, &mask)?;
-            let key_groups = key_groups.as_any().downcast_ref::<UInt16Array>().map(|g| g.values().to_vec());
-            rows.push(StateRows { op, rows: data, key_groups: key_groups.unwrap_or_default() });
+    wanted: Range<KeyGroup>,
+) -> impl Iterator<Item = Result<StateRows, Error>> + Send + use<> {
+    let (decoder, failed) = match Decoder::open(bytes, schema, key_columns, wanted) {
+        Ok(decoder) => (Some(decoder), None),
+        Err(e) => (None, Some(Err(e))),
+    };
+    failed.into_iter().chain(decoder.into_iter().flatten())
+}
+
+/// The rows of a file.
+struct Decoder {
+    batches: ParquetRecordBatchReader,
+    schema: SchemaRef,
+    keys: SchemaRef,
+    wanted: Range<KeyGroup>,
+    /// The puts of a batch of which the deletes were given out.
+    puts: Option<StateRows>,
+    failed: bool,
+}
+
+impl Decoder {
+    fn open(bytes: Bytes, schema: &SchemaRef, key_columns: usize, wanted: Range<KeyGroup>) -> Result<Self, Error> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+        let found = builder.schema().fields().iter().map(|f| f.name().as_str());
+        let expected = [KEY_GROUP, OP].into_iter().chain(schema.fields().iter().map(|f| f.name().as_str()));
+        if !found.clone().eq(expected) {
+            return Err(Error::Layout(format!("it has columns {}", found.collect::<Vec<_>>().join(", "))));
         }
+        let chosen = builder.metadata().row_groups().iter().enumerate();
+        let chosen = chosen.filter(|(_, g)| may_hold(g, &wanted)).map(|(i, _)| i).collect();
+        let keys = Arc::new(schema.project(&(0..key_columns).collect::<Vec<_>>())?);
+        let batches = builder.with_row_groups(chosen).with_batch_size(BATCH_ROWS).build()?;
+        Ok(Self { batches, schema: schema.clone(), keys, wanted, puts: None, failed: false })
     }
-    Ok(rows)
+
+    /// Deletes and puts of a batch; `None` where it has none that are wanted.
+    fn split(&self, batch: &RecordBatch) -> Result<(Option<StateRows>, Option<StateRows>), Error> {
+        let groups = typed::<UInt16Array>(batch, 0)?;
+        let ops = typed::<Int8Array>(batch, 1)?;
+        let deletes = self.pick(batch, groups, ops, StateOp::Delete)?;
+        Ok((deletes, self.pick(batch, groups, ops, StateOp::Put)?))
+    }
+
+    fn pick(
+        &self,
+        batch: &RecordBatch,
+        groups: &UInt16Array,
+        ops: &Int8Array,
+        op: StateOp,
+    ) -> Result<Option<StateRows>, Error> {
+        let (code, schema) = if op == StateOp::Put { (PUT, &self.schema) } else { (DELETE, &self.keys) };
+        let chosen = groups.values().iter().zip(ops.values());
+        let mask: BooleanArray = chosen.map(|(g, o)| Some(*o == code && self.wanted.contains(g))).collect();
+        let count = mask.true_count();
+        if count == 0 {
+            return Ok(None);
+        }
+        let kept = |column: &ArrayRef, ty: &DataType| -> Result<ArrayRef, ArrowError> {
+            let kept = if count == batch.num_rows() { column.clone() } else { compute::filter(column, &mask)? };
+            if kept.data_type() == ty { Ok(kept) } else { compute::cast(&kept, ty) }
+        };
+        let columns = schema.fields().iter().enumerate();
+        let columns = columns.map(|(i, f)| kept(batch.column(i + 2), f.data_type())).collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
+        let key_groups = compute::filter(groups, &mask)?;
+        let key_groups = key_groups.as_any().downcast_ref::<UInt16Array>().map(|g| g.values().to_vec());
+        Ok(Some(StateRows { op, rows, key_groups: key_groups.unwrap_or_default() }))
+    }
+}
+
+impl Iterator for Decoder {
+    type Item = Result<StateRows, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(puts) = self.puts.take() {
+            return Some(Ok(puts));
+        }
+        while !self.failed {
+            let batch = self.batches.next()?;
+            match batch.map_err(Error::from).and_then(|b| self.split(&b)) {
+                Ok((None, None)) => {}
+                Ok((Some(deletes), puts)) => {
+                    self.puts = puts;
+                    return Some(Ok(deletes));
+                }
+                Ok((None, Some(puts))) => return Some(Ok(puts)),
+                Err(e) => {
+                    self.failed = true;
+                    return Some(Err(e));
+                }
+            }
+        }
+        None
+    }
 }
 
 fn typed<T: 'static>(batch: &RecordBatch, column: usize) -> Result<&T, Error> {
@@ -263,6 +318,15 @@ mod tests {
         let columns: Vec<ArrayRef> = vec![Arc::new(StringViewArray::from_iter_values(keys))];
         let key_groups = keys.iter().map(|k| group_of(k)).collect();
         StateRows { op: StateOp::Delete, rows: RecordBatch::try_new(schema, columns).unwrap(), key_groups }
+    }
+
+    fn decode(
+        bytes: Bytes,
+        schema: &SchemaRef,
+        key_columns: usize,
+        wanted: &Range<KeyGroup>,
+    ) -> Result<Vec<StateRows>, Error> {
+        super::decode(bytes, schema, key_columns, wanted.clone()).collect()
     }
 
     /// `k=v` for puts, `k` for deletes, in the order of the file.

@@ -108,7 +108,7 @@ impl Operator for Sum {
         Ok(())
     }
 
-    fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+    fn restore(&mut self, reader: &mut StateReader) -> Result<()> {
         reader.read(0, &mut |rows| {
             let k = rows.rows.column(0).as_primitive::<Int64Type>();
             for row in 0..rows.rows.num_rows() {

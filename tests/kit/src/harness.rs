@@ -101,12 +101,9 @@ impl SyncJob {
                         };
                         let mut operator = factory.create(&context).expect("operators open");
                         if let Some(checkpoint) = restore {
-                            let mut read =
-                                |table: usize, apply: &mut dyn FnMut(StateRows) -> dflow_runtime::Result<()>| {
-                                    let rows = checkpoint.0.get(&(node.id.0.clone(), table));
-                                    rows.into_iter().flatten().cloned().try_for_each(apply)
-                                };
-                            let mut reader = StateReader::new(context.key_groups.clone(), &mut read);
+                            let stored = |table| checkpoint.0.get(&(node.id.0.clone(), table)).cloned();
+                            let stored = (0..tables).map(|t| stored(t).unwrap_or_default().into()).collect();
+                            let mut reader = StateReader::new(context.key_groups.clone(), stored);
                             operator.restore(&mut reader).expect("operators restore their own state");
                         }
                         Instance { operator, history: vec![Vec::new(); tables], has_base: vec![false; tables] }

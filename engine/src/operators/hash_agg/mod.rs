@@ -165,7 +165,7 @@ impl Operator for HashAgg {
         self.save(writer)
     }
 
-    fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+    fn restore(&mut self, reader: &mut StateReader) -> Result<()> {
         self.load(reader)
     }
 

@@ -11,17 +11,15 @@ use dflow_runtime::keys::key_groups;
 use dflow_runtime::state::{SnapshotMode, SnapshotWriter, StateOp, StateReader, StateRows};
 
 use super::state::{DIRTY, HashAgg, LIVE, STORED, batch_of};
-use crate::operators::key_table::NO_SLOT;
+use crate::operators::key_table::{NO_SLOT, slots_with};
 
 impl HashAgg {
     /// Writes what `writer` wants.
     pub(super) fn save(&mut self, writer: &mut SnapshotWriter) -> Result<()> {
         debug_assert!(self.touched.is_empty(), "a flush precedes every snapshot");
-        let with = |flag: u8, flags: &[u8]| -> Vec<u32> {
-            flags.iter().enumerate().filter(|(_, f)| **f & flag != 0).map(|(slot, _)| slot as u32).collect()
-        };
-        let live = with(LIVE, &self.flags);
-        let dirty = with(DIRTY, &self.flags);
+        let any_base = (0..self.tables.len()).any(|table| writer.mode(table) == SnapshotMode::Base);
+        let live = if any_base { slots_with(LIVE, &self.flags) } else { Vec::new() };
+        let dirty = slots_with(DIRTY, &self.flags);
 
         let gone = self.sides().iter_mut().map(|s| s.side_gone(None)).collect::<Result<Vec<_>>>()?;
         for (side, (at, values)) in gone.into_iter().enumerate() {
@@ -46,7 +44,8 @@ impl HashAgg {
             all.extend(columns);
             writer.put(table, batch_of(&self.tables[table], all, at.len())?, groups);
         }
-        for slot in live {
+        // Whatever is live and not dirty is stored already.
+        for slot in dirty {
             self.flags[slot as usize] = LIVE | STORED;
         }
         Ok(())
@@ -70,7 +69,8 @@ impl HashAgg {
     }
 
     /// Loads what `reader` has.
-    pub(super) fn load(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+    pub(super) fn load(&mut self, reader: &mut StateReader) -> Result<()> {
+        self.keys.reserve(reader.keys(0));
         reader.read(0, &mut |rows| self.load_groups(&rows))?;
         for table in 1..self.tables.len() {
             reader.read(table, &mut |rows| self.load_values(table - 1, &rows))?;

@@ -38,7 +38,7 @@ use dflow_runtime::state::{SnapshotMode, SnapshotWriter, StateOp, StateReader, S
 
 use super::changes::{Changes, differing};
 use super::error::KEY_NULL;
-use super::key_table::{KeyTable, NO_SLOT};
+use super::key_table::{KeyTable, NO_SLOT, slots_with};
 use rows::RowStore;
 
 /// Normalisation of an upsert source.
@@ -285,20 +285,22 @@ impl Operator for Normalize {
             }
         }
         let wanted = if base { LIVE } else { DIRTY };
-        let slots: Vec<u32> = (0..).zip(&self.flags).filter(|(_, f)| **f & wanted != 0).map(|(slot, _)| slot).collect();
+        let slots = slots_with(wanted, &self.flags);
         for slots in slots.chunks(BATCH_ROWS * 8) {
             let columns = self.rows.columns(slots)?;
             let columns: Vec<ArrayRef> = self.spec.order().into_iter().map(|i| columns[i].clone()).collect();
             let groups = key_groups(&columns[..self.spec.key.len()], self.max_parallelism);
             writer.put(0, RecordBatch::try_new(self.state.clone(), columns)?, groups);
         }
-        for flags in self.flags.iter_mut().filter(|f| **f & LIVE != 0) {
-            *flags = LIVE | STORED;
+        // Whatever is live and not dirty is stored already.
+        for slot in slots_with(DIRTY, &self.flags) {
+            self.flags[slot as usize] = LIVE | STORED;
         }
         Ok(())
     }
 
-    fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+    fn restore(&mut self, reader: &mut StateReader) -> Result<()> {
+        self.keys.reserve(reader.keys(0));
         reader.read(0, &mut |rows| self.load(&rows))
     }
 

@@ -65,7 +65,7 @@ async fn every_flipped_byte_and_every_truncation_of_a_checkpoint_is_found() {
                     assert_eq!(error.code(), codes::DAMAGED_STATE.code);
                 } else {
                     let restored = process.store.restore(&id("aggregate"), 0, 0..MAX_PARALLELISM).await;
-                    assert_code(&restored.unwrap_err(), codes::DAMAGED_STATE, path);
+                    assert_code(&restored.err().expect("damage is found"), codes::DAMAGED_STATE, path);
                 }
                 fs.corrupt(&at(path), |bytes| bytes.clone_from(&original)).unwrap();
                 damages += 1;

@@ -188,9 +188,7 @@ impl Process {
         for subtask in 0..self.parallelism {
             let range = group_range(MAX_PARALLELISM, self.parallelism, subtask);
             let rows = self.store.restore(&id("aggregate"), 0, range.clone()).await?;
-            let mut source =
-                move |_: usize, sink: &mut dyn FnMut(StateRows) -> Result<()>| rows.iter().cloned().try_for_each(sink);
-            StateReader::new(range, &mut source).read(0, &mut |rows| {
+            StateReader::new(range, vec![rows]).read(0, &mut |rows| {
                 let keys = rows.rows.column(0).as_string_view();
                 for i in 0..rows.rows.num_rows() {
                     match rows.op {
@@ -206,7 +204,7 @@ impl Process {
         }
         assert_eq!(self.state, model(self.size, self.step), "the aggregate after step {}", self.step);
         let rows = self.store.restore(&id("counter"), 0, 0..MAX_PARALLELISM).await?;
-        let last = rows.last().map(|r| r.rows.column(0).as_primitive::<Int64Type>().value(0));
+        let last = rows.last().transpose()?.map(|r| r.rows.column(0).as_primitive::<Int64Type>().value(0));
         assert_eq!(last, Some(self.step as i64), "the counter after step {}", self.step);
         let committable = &checkpoint.sinks[&id("sink")].committables[0].0;
         let staged: StagedRef = serde_json::from_value(committable["body"].clone()).expect("it is a staged reference");
