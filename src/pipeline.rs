@@ -32,10 +32,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dflow_common::{Diagnostic, SourceMap};
+use dflow_common::{Diagnostic, Env, SourceMap};
 use dflow_engine::stream::QueryOutput;
 use dflow_engine::{CompiledScript, CompiledStatement, Engine, Session, StreamJob};
 use dflow_runtime::checkpoint::{CheckpointStore, MemoryStore};
+use dflow_runtime::graph::NodeKind;
 use dflow_runtime::job::{Job, JobHandle};
 use dflow_runtime::storage::{Store, StoreOptions};
 
@@ -81,6 +82,26 @@ impl Compiled {
             CompiledStatement::Rows(_) | CompiledStatement::Batch(_) => None,
         })
     }
+}
+
+/// Asks every system that a job reads or writes whether it is ready: what is not, and what may go wrong later. Changes
+/// nothing there.
+pub async fn preflight(job: &StreamJob, env: &Env) -> Vec<Diagnostic> {
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for node in &job.graph.nodes {
+        let told = match &node.kind {
+            NodeKind::Source(source) => source.preflight(env).await,
+            NodeKind::Sink { sink, .. } => sink.preflight(env).await,
+            NodeKind::Operator(_) => Vec::new(),
+        };
+        // Two sinks of one table have the same problems.
+        for d in told {
+            if !found.contains(&d) {
+                found.push(d);
+            }
+        }
+    }
+    found
 }
 
 /// Where a job keeps its checkpoints.

@@ -182,6 +182,9 @@ pub(crate) struct CheckArgs {
     pub(crate) scripts: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) vars: VarArgs,
+    /// Also ask the systems that the scripts read and write whether they are ready
+    #[arg(long)]
+    pub(crate) connect: bool,
     /// Fail (exit 31) when there are any
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dflow::common::{Diagnostic, Severity, SourceMap};
 use dflow::error::WARNINGS_DENIED;
-use dflow::pipeline::Compiled;
+use dflow::pipeline::{self, Compiled};
 use dflow::{CompiledStatement, render};
 
 use super::args::{CheckArgs, CheckOutput, Deny, ScriptArgs};
@@ -31,14 +31,18 @@ pub(crate) fn check(args: &CheckArgs, report: &Arc<Report>) -> u8 {
         let mut sources = SourceMap::new();
         let script_args = ScriptArgs { script: script.clone(), vars: args.vars.clone() };
         let (told, line) = match compiled(&house, &script_args, &[], &mut sources, report) {
-            Ok((_, Compiled(done))) => {
-                let count = done.warnings.len();
+            Ok((_, Compiled(mut done))) => {
+                if args.connect {
+                    done.warnings.extend(asked(&house, &done.statements));
+                }
+                let errors = done.warnings.iter().filter(|d| d.severity == Severity::Error).count();
+                let count = done.warnings.len() - errors;
                 warnings += count;
-                let found = match count {
-                    0 => contents(&done.statements),
-                    n => plural(n as u64, "warning"),
+                let (mark, found) = match (errors, count) {
+                    (0, 0) => ('√', contents(&done.statements)),
+                    (0, n) => ('~', plural(n as u64, "warning")),
+                    (n, _) => ('x', plural(n as u64, "error")),
                 };
-                let mark = if count == 0 { '√' } else { '~' };
                 (done.warnings, format!("{mark} {}  {found}\n", script.display()))
             }
             Err(found) => {
@@ -69,6 +73,17 @@ pub(crate) fn check(args: &CheckArgs, report: &Arc<Report>) -> u8 {
         }
         None => 0,
     }
+}
+
+/// What the systems say that the streaming jobs of a script read and write.
+fn asked(house: &House, statements: &[CompiledStatement]) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for statement in statements {
+        if let CompiledStatement::Stream(job) = statement {
+            found.extend(house.env.spawner.block_on(pipeline::preflight(job, &house.env)));
+        }
+    }
+    found
 }
 
 fn contents(statements: &[CompiledStatement]) -> String {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dflow_common::{ChangeBatch, Env, Epoch, metrics::Metrics};
+use dflow_common::{ChangeBatch, Diagnostic, Env, Epoch, metrics::Metrics};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -119,7 +119,14 @@ pub trait Sink: Send + Sync {
         None
     }
 
-    /// Opens a writer. The first thing a sink may touch outside.
+    /// Asks the other side whether it allows and has what the sink needs; changes nothing there. Every problem names a way
+    /// out; warnings are of what may go wrong later.
+    fn preflight<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Vec<Diagnostic>> {
+        let _ = env;
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Opens a writer. The first thing a sink may touch outside, but for [`Sink::preflight`].
     fn writer(&self, context: &WriterContext) -> Result<Box<dyn Writer>>;
 
     /// Opens the committer; `None` when there is nothing to commit.

@@ -17,7 +17,7 @@
 //! * A reader never passes a position that a restore could not resume from.
 //! * A batch holds rows of one output and one split.
 
-use dflow_common::{ChangeBatch, Env, Epoch, metrics::Metrics};
+use dflow_common::{ChangeBatch, Diagnostic, Env, Epoch, metrics::Metrics};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,6 +141,13 @@ pub trait Source: Send + Sync {
     /// Readers that can do something useful at the same time; `None` = as many as there are splits.
     fn max_parallelism(&self) -> Option<usize> {
         None
+    }
+
+    /// Asks the other side whether it allows and has what the source needs; changes nothing there. Every problem names a
+    /// way out; warnings are of what may go wrong later.
+    fn preflight<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Vec<Diagnostic>> {
+        let _ = env;
+        Box::pin(std::future::ready(Vec::new()))
     }
 
     /// Makes the enumerator, from scratch or from [`Enumerator::snapshot`].
