@@ -15,7 +15,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use dflow_common::Span;
+use dflow_common::{Classified, Diagnostic, Env, Span};
 use dflow_connector_api::{
     ChangelogSupport, Committer, CommitterContext, Error, Options, Result, Sink, SinkMode, TableRequest, Writer,
     WriterContext,
@@ -23,6 +23,7 @@ use dflow_connector_api::{
 use dflow_connector_jdbc::options::{self, TableOptions};
 use dflow_connector_jdbc::quote::Dialect;
 use dflow_connector_jdbc::statement::Statements;
+use futures::future::BoxFuture;
 
 use crate::client::Endpoint;
 use crate::client::zone::Zone;
@@ -83,6 +84,13 @@ impl Sink for MySqlSink {
 
     fn max_parallelism(&self) -> Option<usize> {
         self.0.options.sink_parallelism
+    }
+
+    fn preflight<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Vec<Diagnostic>> {
+        Box::pin(async move {
+            let asked = target::ask(env, &self.0).await;
+            asked.err().map(|e| e.at_default(self.0.span).diagnostic()).into_iter().collect()
+        })
     }
 
     fn writer(&self, context: &WriterContext) -> Result<Box<dyn Writer>> {

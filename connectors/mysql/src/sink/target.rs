@@ -1,5 +1,6 @@
 //! What the server's table is like, asked when a session opens.
 
+use dflow_common::Env;
 use dflow_connector_api::{Error, Result};
 use dflow_connector_jdbc::quote::Dialect;
 use mysql_async::prelude::Queryable;
@@ -7,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use super::Config;
 use super::encode::Keeps;
 use crate::client::error::{MARKER_TABLE, NO_UNIQUE_KEY, NOT_TRANSACTIONAL};
-use crate::client::{Place, Session};
+use crate::client::{Place, Session, connect};
 
 /// The table of markers, in the database of the sink.
 pub(super) const MARKERS: &str = "dflow_commits";
@@ -32,6 +33,18 @@ pub(super) async fn columns(session: &mut Session, config: &Config) -> mysql_asy
     let keeps = statement.columns().iter().map(Keeps::of).collect();
     session.conn.close(statement).await?;
     Ok(keeps)
+}
+
+/// Whether the table is there, has the columns, and what every write relies on; for a preflight.
+///
+/// # Errors
+/// The first problem.
+pub(super) async fn ask(env: &Env, config: &Config) -> Result<()> {
+    let table = &config.options.table;
+    let mut session = connect(env, &config.endpoint, table, config.options.connect_patience).await?;
+    let place = Place { endpoint: &config.endpoint, table };
+    columns(&mut session, config).await.map_err(|e| place.error(&e))?;
+    check(&mut session, config).await
 }
 
 /// Checks once what every write relies on.
