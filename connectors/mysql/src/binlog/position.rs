@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"version":1,"server":"3e11fa47-…","file":"binlog.000007","pos":1532,"seen":{"mysql":"3e11fa47-…:1-90"},
-//!  "inside":{"events":2,"rows":300}}
+//!  "inside":{"events":2,"rows":300},"inside_of":"3e11fa47-…:91"}
 //! ```
 //! A position is behind a whole transaction, plus how much of the next one was handed out. File and offset mean
 //! something on one server only; transaction ids mean the same on every replica, and are preferred.
@@ -106,6 +106,9 @@ pub struct Position {
     /// How much of the transaction behind it was handed out.
     #[serde(default, skip_serializing_if = "Inside::is_start")]
     pub inside: Inside,
+    /// The id of that transaction: another one behind the same point means another history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside_of: Option<String>,
     /// Where to read from when that is earlier: a transaction that was prepared there may still commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared_from: Option<Box<Point>>,
@@ -138,7 +141,15 @@ impl From<Option<Ordering>> for Order {
 impl Position {
     /// Between two transactions.
     pub fn new(server: impl Into<String>, point: Point) -> Self {
-        Self { version: POSITION_VERSION, server: server.into(), point, inside: Inside::default(), prepared_from: None }
+        let server = server.into();
+        Self {
+            version: POSITION_VERSION,
+            server,
+            point,
+            inside: Inside::default(),
+            inside_of: None,
+            prepared_from: None,
+        }
     }
 
     /// Reads a stored position.

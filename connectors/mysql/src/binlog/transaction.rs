@@ -107,6 +107,16 @@ enum Id {
     Mariadb(MariaGtid),
 }
 
+impl Id {
+    fn text(&self) -> Option<String> {
+        match self {
+            Id::None => None,
+            Id::Mysql(gtid) => Some(gtid.to_string()),
+            Id::Mariadb(gtid) => Some(gtid.to_string()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Open {
     id: Id,
@@ -133,8 +143,9 @@ pub struct Tracker {
     prepared: BTreeMap<String, Prepared>,
     held_bytes: usize,
     held_bytes_max: usize,
-    /// What of the first transaction was handed out before a restart.
+    /// What of the first transaction was handed out before a restart, and which one it is.
     skip: Inside,
+    skip_of: Option<String>,
     /// Up to here everything was handed out before; rows are only held, for `XA COMMIT`.
     caught_up: Option<Point>,
 }
@@ -152,7 +163,17 @@ impl Tracker {
             position.point = *start;
         }
         let skip = std::mem::take(&mut position.inside);
-        Self { position, open: None, prepared: BTreeMap::new(), held_bytes: 0, held_bytes_max, skip, caught_up }
+        let skip_of = position.inside_of.take();
+        Self {
+            position,
+            open: None,
+            prepared: BTreeMap::new(),
+            held_bytes: 0,
+            held_bytes_max,
+            skip,
+            skip_of,
+            caught_up,
+        }
     }
 
     /// Where a restore can go on: behind the last row that was handed out.
@@ -162,6 +183,15 @@ impl Tracker {
             // Nothing new was handed out yet.
             position.point = caught_up.clone();
             position.inside = self.skip;
+            position.inside_of.clone_from(&self.skip_of);
+        } else {
+            // What was handed out before a restart stays handed out until it is passed again.
+            let (before, of) = match &self.open {
+                Some(open) => (open.skip.unwrap_or_default(), open.id.text()),
+                None => (self.skip, self.skip_of.clone()),
+            };
+            position.inside = position.inside.max(before);
+            position.inside_of = of.filter(|_| position.inside != Inside::default());
         }
         let earliest =
             self.prepared.values().map(|p| &p.start).chain(self.caught_up.as_ref().map(|_| &self.position.point));
@@ -206,14 +236,15 @@ impl Tracker {
     ///
     /// # Errors
     /// [`error::ROLLED_BACK`] when rows that were handed out are taken back; [`error::LOG_EVENT_DAMAGED`] when a
-    /// transaction does not end.
+    /// transaction does not end; [`error::POSITION_LOST`] when the transaction behind the restored position is not the
+    /// one that was being read.
     pub fn observe(&mut self, frame: &Frame<'_>, behind: &FilePosition) -> Result<Step, Error> {
         let place = Place { file: &behind.file, pos: behind.pos };
         let step = match &frame.event {
-            Event::Gtid(gtid) => self.begin(Id::Mysql(gtid.clone())),
-            Event::AnonymousGtid => self.begin(Id::None),
+            Event::Gtid(gtid) => self.begin(Id::Mysql(gtid.clone()))?,
+            Event::AnonymousGtid => self.begin(Id::None)?,
             Event::MariaGtid { gtid, prepares } => {
-                let step = self.begin(Id::Mariadb(*gtid));
+                let step = self.begin(Id::Mariadb(*gtid))?;
                 if let Some(open) = &mut self.open {
                     open.xid.clone_from(prepares);
                 }
@@ -234,7 +265,7 @@ impl Tracker {
         Ok(step)
     }
 
-    fn begin(&mut self, id: Id) -> Step {
+    fn begin(&mut self, id: Id) -> Result<Step, Error> {
         let begun = matches!(&id, Id::Mariadb(gtid) if !gtid.is(MariaGtid::STANDALONE));
         if let Some(point) = &self.caught_up
             && !self.was_handed_out(&id, point)
@@ -242,9 +273,16 @@ impl Tracker {
             self.caught_up = None;
         }
         // Only the transaction behind the restored position was begun before.
+        if self.caught_up.is_none()
+            && let Some(of) = self.skip_of.take()
+            && let Some(is) = id.text().filter(|is| *is != of)
+        {
+            let at = &self.position.point.at;
+            return Err(error::position_lost(&format!("{at}, inside of {of}"), &format!("behind it is {is}")));
+        }
         let skip = self.caught_up.is_none().then(|| std::mem::take(&mut self.skip));
         self.open = Some(Open { id, begun, xid: None, held: Vec::new(), skip });
-        Step::Nothing
+        Ok(Step::Nothing)
     }
 
     fn was_handed_out(&self, id: &Id, point: &Point) -> bool {
@@ -284,7 +322,7 @@ impl Tracker {
                 match &mut self.open {
                     Some(open) => open.begun = true,
                     None => {
-                        self.begin(Id::None);
+                        self.begin(Id::None)?;
                         if let Some(open) = &mut self.open {
                             open.begun = true;
                         }
@@ -294,7 +332,7 @@ impl Tracker {
             }
             Statement::XaStart(xid) => {
                 if self.open.is_none() {
-                    self.begin(Id::None);
+                    self.begin(Id::None)?;
                 }
                 if let Some(open) = &mut self.open {
                     (open.begun, open.xid) = (true, Some(xid));

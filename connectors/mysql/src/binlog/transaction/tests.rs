@@ -102,6 +102,38 @@ fn restart_in_a_transaction_skips_what_was_handed_out() {
 }
 
 #[test]
+fn break_before_or_amid_what_is_skipped_forgets_nothing() {
+    let mut stored = Log::new(1_000).tracker.position();
+    stored.inside = Inside { events: 2, rows: 3 };
+    stored.inside_of = Some(Gtid { server: Uuid([7; 16]), tag: String::new(), number: 1 }.to_string());
+    let mut log = Log { tracker: Tracker::new(stored.clone()), pos: 4 };
+    assert_eq!(log.tracker.position(), stored, "nothing was read yet");
+    log.read(&gtid(1)).unwrap();
+    log.read(&query("BEGIN")).unwrap();
+    assert_eq!(log.tracker.position(), stored);
+    assert!(matches!(log.read(&rows()).unwrap(), Step::Skip));
+    log.tracker.event_done();
+    assert_eq!(log.tracker.position(), stored, "one of two events is passed again");
+    log.read(&rows()).unwrap();
+    log.tracker.event_done();
+    assert!(matches!(log.read(&rows()).unwrap(), Step::HandOut { skip: 3 }));
+    log.tracker.event_done();
+    assert_eq!(log.tracker.position().inside, Inside { events: 3, rows: 0 });
+    log.read(&frame(Event::Xid)).unwrap();
+    assert_eq!((log.tracker.position().inside, log.tracker.position().inside_of), (Inside::default(), None));
+}
+
+#[test]
+fn another_transaction_behind_a_place_inside_of_one_is_another_history() {
+    let mut stored = Log::new(1_000).tracker.position();
+    stored.inside = Inside { events: 1, rows: 0 };
+    stored.inside_of = Some(Gtid { server: Uuid([7; 16]), tag: String::new(), number: 1 }.to_string());
+    let mut log = Log { tracker: Tracker::new(stored), pos: 4 };
+    let error = log.read(&gtid(2)).unwrap_err();
+    assert_eq!(error.code(), crate::error::POSITION_LOST.code, "{error}");
+}
+
+#[test]
 fn reading_starts_before_what_is_still_prepared() {
     let mut log = Log::new(1_000);
     log.read(&gtid(1)).unwrap();
