@@ -11,6 +11,8 @@ use mysql_async::{Opts, OptsBuilder, SslOpts};
 
 /// The port of a server whose URL names none.
 pub const PORT: u16 = 3306;
+/// Bytes of one packet at most, on any server.
+const PACKET_BYTES_MAX: usize = 1 << 30;
 /// How long a statement may go without an answer, unless `socketTimeout` says otherwise: silence must end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long opening a connection may take, unless `connectTimeout` says otherwise.
@@ -155,7 +157,10 @@ impl Endpoint {
     }
 
     /// Takes a connection property of Connector/J.
-    fn property(&mut self, key: &str, value: &str, request: &TableRequest) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) fn property(&mut self, key: &str, value: &str, request: &TableRequest) -> Result<(), String> {
         let is_true = value.eq_ignore_ascii_case("true");
         let millis = || value.parse().map(Duration::from_millis).map_err(|_| "not a number of milliseconds".to_owned());
         match key {
@@ -220,6 +225,8 @@ impl Endpoint {
             .db_name(self.database.clone())
             .prefer_socket(false)
             .tcp_keepalive(Some(Duration::from_secs(30)))
+            // What a server may send is its own business: the largest packet there is.
+            .max_allowed_packet(Some(PACKET_BYTES_MAX))
             // Statements are kept by who prepares them.
             .stmt_cache_size(0);
         if is_encrypted {
