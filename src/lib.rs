@@ -56,6 +56,8 @@ pub fn codes() -> Vec<CodeInfo> {
         #[cfg(feature = "mysql")]
         dflow_connector_mysql::CODES,
         #[cfg(feature = "mysql")]
+        dflow_connector_mysql::cdc::error::CODES,
+        #[cfg(feature = "mysql")]
         dflow_connector_mysql::client::CODES,
         #[cfg(feature = "mysql")]
         dflow_connector_mysql::JDBC_CODES,

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | 5400-5449 | the binary log and positions in it |
 //! | 5450-5499 | connections, scans and lookups |
-//! | 6400-6499 | preflight: what the server must allow or have switched on |
+//! | 6400-6449 | what the server must allow or have switched on for change capture: [`crate::cdc::error`] |
+//! | 6450-6499 | what it must allow otherwise |
 //! | 7400-7499 | writing |
 
 use dflow_common::{Class, Code, CodeInfo};
@@ -24,6 +25,8 @@ pub const CODES: &[CodeInfo] = &[
     ROLLED_BACK,
     TABLE_CHANGED,
     POSITION_LOST,
+    LOG_PACKET,
+    NO_CHUNK_KEY,
 ];
 
 /// An event has the wrong length, checksum or content.
@@ -46,6 +49,10 @@ pub const ROLLED_BACK: CodeInfo = info(5407, "a logged transaction was rolled ba
 pub const TABLE_CHANGED: CodeInfo = info(5408, "a table was changed since its rows were logged", Class::Schema);
 /// The server no longer has the position, or never had it.
 pub const POSITION_LOST: CodeInfo = info(5409, "the binary log no longer has the position", Class::PositionLost);
+/// An event is larger than what the server sends.
+pub const LOG_PACKET: CodeInfo = info(5410, "an event of the binary log is larger than a packet", Class::Preflight);
+/// A table cannot be cut into ranges.
+pub const NO_CHUNK_KEY: CodeInfo = info(6406, "a table cannot be read in chunks", Class::Preflight);
 
 const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
     CodeInfo { code: Code(code), title, class }
@@ -171,4 +178,28 @@ pub(crate) fn position_lost(at: &str, said: &str) -> Error {
         .help("read the tables afresh: 'scan.startup.mode' = 'initial' and `--restore none`")
         .help("or lose the changes in between: 'scan.startup.mode' = 'earliest-offset' and `--restore none`")
         .help("or bring the log files back, or connect to a replica that still has them")
+}
+
+/// [`NO_CHUNK_KEY`]
+#[cold]
+pub(crate) fn no_chunk_key(table: &str, why: &str) -> Error {
+    Error::new(NO_CHUNK_KEY, format!("table `{table}` cannot be read in chunks: {why}"))
+        .note("'scan.incremental.snapshot.chunk.key-column' names the column of whose ranges the chunks are")
+}
+
+/// [`LOG_PACKET`]; `set` is the statement that allows larger ones.
+#[cold]
+pub(crate) fn log_packet(at: &str, place: &str, said: &str, set: &str) -> Error {
+    Error::new(LOG_PACKET, format!("{at} cannot send an event behind {place}: {said}"))
+        .note("the event is larger than max_allowed_packet of the server, or the position is not where an event begins")
+        .help(format!("allow larger ones: {set}"))
+        .help("if 'scan.startup.specific-offset.pos' was written by hand: give one that SHOW BINLOG EVENTS lists")
+}
+
+/// [`LOG_EVENT_DAMAGED`] on the server's own disk.
+#[cold]
+pub(crate) fn log_unreadable(at: &str, place: &str, said: &str) -> Error {
+    Error::new(LOG_EVENT_DAMAGED, format!("{at} cannot read its own log behind {place}: {said}"))
+        .help(START_BEHIND)
+        .help("if 'scan.startup.specific-offset.pos' was written by hand: give one that SHOW BINLOG EVENTS lists")
 }

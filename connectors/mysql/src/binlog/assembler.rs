@@ -125,6 +125,11 @@ impl<R: Router> Assembler<R> {
         self.tracker.position()
     }
 
+    /// Whether a transaction has begun and not ended.
+    pub fn is_inside(&self) -> bool {
+        self.tracker.is_inside()
+    }
+
     /// The output's rows.
     pub fn output(&self, i: usize) -> &Output {
         &self.outputs[i].output

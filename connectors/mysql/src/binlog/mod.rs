@@ -13,6 +13,7 @@
 //! | [`rows`], [`column`] | row images to Arrow builders |
 //! | [`gtid`], [`position`] | which transactions were seen, where a reader is |
 //! | [`transaction`], [`statement`] | where transactions begin and end; XA |
+//! | [`definition`], [`drift`] | statements and table maps that change a table, and what that does to its readers |
 //! | [`charset`], [`zone`] | text, clocks |
 //!
 //! # Invariants
@@ -24,6 +25,8 @@ mod bytes;
 pub mod charset;
 pub mod column;
 pub mod compress;
+pub mod definition;
+pub mod drift;
 pub mod event;
 pub mod frame;
 pub mod gtid;

@@ -265,7 +265,7 @@ impl TableMap {
 }
 
 /// Some collation of a character set.
-fn a_collation_of(charset: &str) -> Option<u64> {
+pub(crate) fn a_collation_of(charset: &str) -> Option<u64> {
     let charset = if charset == "utf8" { "utf8mb3" } else { charset };
     (1..=323).find(|id| super::charset::name_of_collation(*id) == Some(charset))
 }
@@ -277,7 +277,7 @@ impl ColumnDef {
     }
 
     /// Whether the log may say its sign.
-    pub(super) fn is_number(&self) -> bool {
+    pub(crate) fn is_number(&self) -> bool {
         self.is_integer() || matches!(self.ty, t::NEWDECIMAL | t::FLOAT | t::DOUBLE)
     }
 

@@ -21,27 +21,16 @@ use mysql_async::binlog::{BinlogChecksumAlg, events};
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Sid};
 
+use super::refused::refused;
 use crate::binlog::event::kind::FORMAT_DESCRIPTION;
 use crate::binlog::frame::HEADER_BYTES;
 use crate::binlog::position::{Point, Seen};
 use crate::client::error::unreachable_server;
-use crate::client::{Endpoint, Place, connect};
+use crate::client::{Endpoint, Place, ServerInfo, connect};
 use crate::error;
 
 /// Heartbeats that may be missing before the connection counts as dead.
 const SILENCE_HEARTBEATS: u32 = 3;
-/// What a server says when it cannot send the log.
-const LOG_REFUSED: u16 = 1236;
-/// What MariaDB says when its log does not go back that far; it also says 1236.
-const LOST: [&str; 6] = [
-    "first log file name",
-    "purged",
-    "position > file size",
-    "impossible position",
-    "GTID state",
-    "not in the master's binlog",
-];
-
 /// How to read a log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -55,6 +44,8 @@ pub struct LogOptions {
 pub struct LogConnection {
     env: Env,
     endpoint: Endpoint,
+    server: ServerInfo,
+    server_id: u32,
     stream: BinlogStream,
     silence: Duration,
     packet: Vec<u8>,
@@ -97,16 +88,18 @@ impl LogConnection {
         for statement in setup {
             session.conn.query_drop(statement).await.map_err(|e| place.error(&e))?;
         }
-        let stream = session.conn.get_binlog_stream(request).await.map_err(|e| refused(&place, from, &e))?;
+        let (server, server_id) = (session.server, options.server_id);
+        let stream = session.conn.get_binlog_stream(request).await;
+        let stream = stream.map_err(|e| refused(endpoint, &server, server_id, from, &e))?;
         let silence = options.heartbeat * SILENCE_HEARTBEATS;
-        Ok(Self { env: env.clone(), endpoint: endpoint.clone(), stream, silence, packet: Vec::new() })
+        let (env, endpoint) = (env.clone(), endpoint.clone());
+        Ok(Self { env, endpoint, server, server_id, stream, silence, packet: Vec::new() })
     }
 
     /// The next packet, an event from its header to its checksum. `from` is where reading began, for messages.
     ///
     /// # Errors
-    /// [`error::POSITION_LOST`] when the server no longer has `from`; a retryable one when the connection is broken,
-    /// silent for too long, or ended by the server.
+    /// Those of [`super::refused`]; a retryable one when the connection is broken, silent for too long, or ended by the server.
     ///
     /// # Cancel safety
     /// Cancel safe: a packet is either returned or still to come.
@@ -118,8 +111,7 @@ impl LogConnection {
             let event = match select(std::pin::pin!(next), self.env.clock.sleep(self.silence)).await {
                 Either::Left((Ok(Some(Ok(event))), _)) => event,
                 Either::Left((Ok(Some(Err(e))), _)) => {
-                    let place = Place { endpoint: &self.endpoint, table: "the binary log" };
-                    return Err(refused(&place, from, &e));
+                    return Err(refused(&self.endpoint, &self.server, self.server_id, from, &e));
                 }
                 Either::Left((Ok(None), _)) => return Err(unreachable_server(&at, "the server ended the log")),
                 Either::Left((Err(_), _)) => return Err(unreachable_server(&at, "a packet of the log was cut")),
@@ -180,25 +172,6 @@ fn sids(set: &crate::binlog::gtid::GtidSet) -> Result<Vec<Sid<'static>>> {
         out.push(text.parse::<Sid<'static>>().map_err(|e| error::position_lost(&text, &e.to_string()))?);
     }
     Ok(out)
-}
-
-/// What a server says instead of the log.
-fn refused(place: &Place<'_>, from: &Point, e: &mysql_async::Error) -> error::Error {
-    match e {
-        mysql_async::Error::Server(e) if e.code == LOG_REFUSED && LOST.iter().any(|text| e.message.contains(text)) => {
-            let at = match &from.seen {
-                Some(Seen::Mysql(set)) if !set.is_empty() => set.to_string(),
-                Some(Seen::Mariadb(position)) if !position.is_empty() => position.to_string(),
-                _ => from.at.to_string(),
-            };
-            error::position_lost(&at, &e.message)
-        }
-        // Another reader with our server id, or the server is going down.
-        mysql_async::Error::Server(e) if e.code == LOG_REFUSED => {
-            unreachable_server(&place.endpoint.shown(), &format!("{} ({})", e.message, e.code))
-        }
-        e => place.error(e),
-    }
 }
 
 /// A random one.

@@ -2,8 +2,21 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`log`] | a connection that reads the log: opened at a position, its packets, and what its errors mean |
+//! | [`options`] | what a script says: options, tables, where to begin |
+//! | [`columns`], [`catalog`] | declared columns, and the tables of the server they are compared with |
+//! | [`logs`], [`startup`] | what the server says of its log, and where reading begins |
+//! | [`preflight`] | whether a server allows and has what capture needs |
+//! | [`error`] | what keeps a table from being captured |
+//! | [`log`], `refused` | a connection that reads the log: opened at a position, its packets; what servers say instead |
 //! | [`reader`] | the log without an end: reconnects at the exact position, with back-off |
 
+pub mod catalog;
+pub mod columns;
+pub mod error;
 pub mod log;
+pub mod logs;
+pub mod options;
+pub mod preflight;
 pub mod reader;
+mod refused;
+pub mod startup;

@@ -10,10 +10,17 @@ use dflow_common::Classified;
 use dflow_common::env::Env;
 use dflow_connector_api::error::Result;
 
+use super::error::{SERVER_ID_TAKEN, server_id_clash};
 use super::log::{LogConnection, LogOptions};
 use crate::binlog::assembler::{Assembler, Outcome, Router};
 use crate::client::Endpoint;
 use crate::client::connect::backoff;
+
+/// Connections that may be lost to another reader with our server id. The first may be one of ours that the server has not
+/// noticed is gone.
+const CLASHES_MAX: u32 = 3;
+/// Clashes that are further apart have nothing to do with each other.
+const CLASHES_WITHIN: Duration = Duration::from_secs(60);
 
 /// Reads the log of one server.
 pub struct LogReader<R> {
@@ -24,6 +31,8 @@ pub struct LogReader<R> {
     connection: Option<LogConnection>,
     /// Connections in a row that gave no packet.
     failures: u32,
+    /// Connections that the server ended for another reader with our number, and when the last one was.
+    clashes: (u32, Duration),
     /// A packet that waits for the catalog of its table.
     waiting: Option<Vec<u8>>,
 }
@@ -31,7 +40,16 @@ pub struct LogReader<R> {
 impl<R: Router> LogReader<R> {
     /// Goes on where the assembler is. Opens nothing yet.
     pub fn new(env: Env, endpoint: Endpoint, options: LogOptions, assembler: Assembler<R>) -> Self {
-        Self { env, endpoint, options, assembler, connection: None, failures: 0, waiting: None }
+        Self {
+            env,
+            endpoint,
+            options,
+            assembler,
+            connection: None,
+            failures: 0,
+            clashes: (0, Duration::ZERO),
+            waiting: None,
+        }
     }
 
     /// What is read: outputs, position, notices, catalog.
@@ -62,6 +80,14 @@ impl<R: Router> LogReader<R> {
             };
             self.connection = None;
             self.failures += 1;
+            if broken.code() == SERVER_ID_TAKEN.code {
+                let now = self.env.clock.monotonic();
+                let (count, at) = self.clashes;
+                self.clashes = (if now.saturating_sub(at) > CLASHES_WITHIN { 1 } else { count + 1 }, now);
+                if self.clashes.0 >= CLASHES_MAX {
+                    return Err(server_id_clash(&self.endpoint.shown(), self.options.server_id, CLASHES_MAX));
+                }
+            }
             tracing::warn!(
                 failures = self.failures,
                 server = self.endpoint.shown(),

@@ -1,5 +1,6 @@
 //! Which server answered.
 
+use dflow_connector_jdbc::quote::Dialect;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -16,6 +17,8 @@ pub struct ServerInfo {
     pub has_gtid: bool,
     /// Bytes of one packet at most.
     pub max_allowed_packet: u64,
+    /// As whom we are logged in, quoted: `` `dflow`@`%` ``.
+    pub account: String,
 }
 
 impl ServerInfo {
@@ -24,8 +27,11 @@ impl ServerInfo {
     /// # Errors
     /// Of the connection.
     pub async fn ask(conn: &mut Conn) -> mysql_async::Result<ServerInfo> {
-        let first: Option<(String, u64)> = conn.query_first("SELECT VERSION(), @@max_allowed_packet").await?;
-        let (version, max_allowed_packet) = first.unwrap_or_default();
+        let first: Option<(String, u64, String)> =
+            conn.query_first("SELECT VERSION(), @@max_allowed_packet, CURRENT_USER()").await?;
+        let (version, max_allowed_packet, user) = first.unwrap_or_default();
+        let (user, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
+        let account = format!("{}@{}", Dialect::MySql.name(user), Dialect::MySql.name(host));
         let is_mariadb = version.contains("MariaDB");
         let (uuid, has_gtid) = if is_mariadb {
             (None, true)
@@ -34,6 +40,13 @@ impl ServerInfo {
             let (uuid, mode) = row.unwrap_or_default();
             (Some(uuid), mode.eq_ignore_ascii_case("ON"))
         };
-        Ok(ServerInfo { is_mariadb, version, uuid, has_gtid, max_allowed_packet })
+        Ok(ServerInfo { is_mariadb, version, uuid, has_gtid, max_allowed_packet, account })
+    }
+
+    /// Its version as numbers, for comparison: 8.0.15. Of a fork, the numbers it begins with.
+    pub fn number(&self) -> (u32, u32, u32) {
+        let mut parts = self.version.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+        let mut next = || parts.next().unwrap_or(0);
+        (next(), next(), next())
     }
 }
