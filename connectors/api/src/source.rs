@@ -127,6 +127,11 @@ pub trait Source: Send + Sync {
         Err(crate::error::Error::new(crate::error::ROLE_NOT_SUPPORTED, "this source cannot be shared"))
     }
 
+    /// Itself, for [`Source::merge`] to see what a source of equal share key is.
+    fn as_any(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+
     /// What it delivers; batches name an output by index.
     fn outputs(&self) -> &[OutputSchema];
 

@@ -25,6 +25,8 @@ pub const CODES: &[CodeInfo] = &[
     ROLLED_BACK,
     TABLE_CHANGED,
     POSITION_LOST,
+    TOO_MUCH_IN_FLIGHT,
+    STATE_UNREADABLE,
     LOG_PACKET,
     NO_CHUNK_KEY,
 ];
@@ -53,6 +55,11 @@ pub const POSITION_LOST: CodeInfo = info(5409, "the binary log no longer has the
 pub const LOG_PACKET: CodeInfo = info(5410, "an event of the binary log is larger than a packet", Class::Preflight);
 /// A table cannot be cut into ranges.
 pub const NO_CHUNK_KEY: CodeInfo = info(6406, "a table cannot be read in chunks", Class::Preflight);
+
+/// More changes are on their way into the tables than can be kept.
+pub const TOO_MUCH_IN_FLIGHT: CodeInfo = info(5420, "too many changes are on their way", Class::Resources);
+/// A checkpoint that this build cannot read.
+pub const STATE_UNREADABLE: CodeInfo = info(5421, "a checkpoint of change capture does not read", Class::State);
 
 const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
     CodeInfo { code: Code(code), title, class }
@@ -178,6 +185,33 @@ pub(crate) fn position_lost(at: &str, said: &str) -> Error {
         .help("read the tables afresh: 'scan.startup.mode' = 'initial' and `--restore none`")
         .help("or lose the changes in between: 'scan.startup.mode' = 'earliest-offset' and `--restore none`")
         .help("or bring the log files back, or connect to a replica that still has them")
+}
+
+/// [`TOO_MUCH_IN_FLIGHT`]
+#[cold]
+pub(crate) fn too_much_in_flight(limit: usize) -> Error {
+    Error::new(
+        TOO_MUCH_IN_FLIGHT,
+        format!("more than {limit} bytes of changes were in the log and not yet in the tables"),
+    )
+    .note("they must be kept while a table is read; without GTIDs these are all changes of a second or more")
+    .help("SET PERSIST gtid_mode = ON (over ON_PERMISSIVE), or start while less is written")
+    .retry()
+}
+
+/// [`STATE_UNREADABLE`]
+#[cold]
+pub(crate) fn state_unreadable(why: &str) -> Error {
+    Error::new(STATE_UNREADABLE, format!("the checkpoint of mysql-cdc does not read: {why}"))
+        .help("run the version of dflow that wrote it, or start afresh with `--restore none`")
+}
+
+/// A table that was there before.
+#[cold]
+pub(crate) fn table_gone(table: &str) -> Error {
+    Error::new(crate::client::error::NOT_FOUND, format!("table `{table}` is gone"))
+        .help("it was dropped or renamed while it was read; a restart looks for tables anew")
+        .retry()
 }
 
 /// [`NO_CHUNK_KEY`]

@@ -17,15 +17,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dflow_common::ChangeBatch;
+use dflow_common::{ChangeBatch, RowKind};
 
 use super::bytes::{Cursor, Fault};
 use super::column::sink::Policy;
 use super::compress;
-use super::event::{DUMMY_TABLE_ID, Event, Rows, kind};
+use super::event::{DUMMY_TABLE_ID, Event, Rows, RowsKind, kind};
 use super::frame::{Frame, Framer};
-use super::position::{FilePosition, Point, Position};
-use super::rows::{Images, Output, TableDecoder, Wanted};
+use super::gate::Gate;
+use super::key::{Key, KeyColumns};
+use super::position::{FilePosition, Order as Compared, Point, Position};
+use super::rows::{Images, Output, Scratch, TableDecoder, Wanted};
 use super::statement::Statement;
 use super::table_map::{CatalogColumn, TableMap, TableMapHead};
 use super::transaction::{HeldRows, Step, Tracker};
@@ -35,6 +37,12 @@ use crate::error::{self, Error, Place};
 pub trait Router: Send {
     /// Indices of outputs; asked once per table and file.
     fn route(&mut self, database: &str, table: &str) -> Vec<usize>;
+
+    /// The [gate](Gates) of an output for a table, by index.
+    fn gate(&mut self, output: usize, database: &str, table: &str) -> Option<usize> {
+        let _ = (output, database, table);
+        None
+    }
 }
 
 /// What became of a packet.
@@ -48,6 +56,14 @@ pub enum Outcome {
         database: String,
         /// Its name.
         table: String,
+    },
+    /// Only the server can tell in which range of a gate these keys are: [`Assembler::place`] them, then the same packet
+    /// again.
+    NeedsPlaces {
+        /// The gate.
+        gate: usize,
+        /// The keys.
+        keys: Vec<Key>,
     },
 }
 
@@ -68,12 +84,42 @@ pub enum Notice {
     PreparedBefore(String),
 }
 
+/// An output that reads a table.
+struct Feed {
+    output: usize,
+    decoder: TableDecoder,
+    /// The index of its gate, and the gate's key column.
+    gate: Option<(usize, KeyColumns)>,
+}
+
 struct Table {
     /// The table map it was read from.
     body: Vec<u8>,
     map: Arc<TableMap>,
-    decoders: Vec<(usize, TableDecoder)>,
+    feeds: Vec<Feed>,
 }
+
+/// Ranges that were read before, by index; `None` once the log is past them.
+pub type Gates = Vec<Option<Gate>>;
+
+/// Outputs that had been handed out further than the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ahead {
+    /// Up to here.
+    pub until: Position,
+    /// Which.
+    pub outputs: Vec<usize>,
+}
+
+/// Row events that are kept instead of being decoded.
+#[derive(Default)]
+struct Kept {
+    rows: Vec<HeldRows>,
+    bytes: usize,
+}
+
+/// Keys that one gate remembers the places of, before it asks again.
+const PLACES_MAX: usize = 100_000;
 
 /// Reads one log.
 pub struct Assembler<R> {
@@ -87,6 +133,12 @@ pub struct Assembler<R> {
     tables: HashMap<u64, Option<Table>>,
     catalog: HashMap<(String, String), Vec<CatalogColumn>>,
     notices: Vec<Notice>,
+    gates: Gates,
+    ahead: Option<Ahead>,
+    /// `None` when rows are decoded.
+    kept: Option<Kept>,
+    keeps: bool,
+    scratch: Scratch,
 }
 
 impl<R: Router> Assembler<R> {
@@ -102,7 +154,72 @@ impl<R: Router> Assembler<R> {
             tables: HashMap::new(),
             catalog: HashMap::new(),
             notices: Vec::new(),
+            gates: Gates::new(),
+            ahead: None,
+            kept: None,
+            keeps: false,
+            scratch: Scratch::default(),
         }
+    }
+
+    /// Hands out only what is news behind these gates; the router says which one is whose.
+    pub fn with_gates(mut self, gates: Gates) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    /// Hands out nothing to some outputs before a position.
+    pub fn with_ahead(mut self, ahead: Option<Ahead>) -> Self {
+        self.ahead = ahead;
+        self
+    }
+
+    /// The gates that the log is not past yet.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Forgets the gates that the log is past.
+    pub fn prune_gates(&mut self) {
+        let at = self.tracker.at();
+        for gate in &mut self.gates {
+            if gate.as_ref().is_some_and(|g| g.is_past(at) || g.last == *at) {
+                *gate = None;
+            }
+        }
+    }
+
+    /// Whether some outputs were handed out further than the log is.
+    pub fn is_behind(&mut self) -> bool {
+        if let Some(ahead) = &self.ahead
+            && self.tracker.position().compare(&ahead.until) != Compared::Before
+        {
+            self.ahead = None;
+        }
+        self.ahead.is_some()
+    }
+
+    /// Says in which range of a gate a key is.
+    pub fn place(&mut self, gate: usize, key: Key, range: usize) {
+        if let Some(Some(gate)) = self.gates.get_mut(gate) {
+            gate.place(key, range);
+        }
+    }
+
+    /// From here on row events of routed tables are kept as they are, or (`false`) passed over; nothing is decoded.
+    pub fn keep(&mut self, keeps: bool) {
+        self.kept = Some(Kept::default());
+        self.keeps = keeps;
+    }
+
+    /// Bytes of the row events that were kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.bytes)
+    }
+
+    /// Takes the row events out that were kept, in order.
+    pub fn take_kept(&mut self) -> Vec<HeldRows> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default().rows
     }
 
     /// Prepares for a new connection, which must be opened where this says.
@@ -123,6 +240,11 @@ impl<R: Router> Assembler<R> {
     /// Behind the last row event.
     pub fn position(&self) -> Position {
         self.tracker.position()
+    }
+
+    /// Where in the files [`Assembler::position`] is: behind the last whole transaction.
+    pub fn at(&self) -> &FilePosition {
+        self.tracker.at()
     }
 
     /// Whether a transaction has begun and not ended.
@@ -173,10 +295,15 @@ impl<R: Router> Assembler<R> {
         let inner = compress::payload(payload).map_err(|fault| damaged(&fault))?;
         // All tables first, so that the packet can be passed again from its beginning.
         let mut c = Cursor(&inner);
+        let at = self.framer.position().clone();
         while !c.is_empty() {
             let frame = self.framer.frame_inner(&mut c)?;
             if let Some(needed) = self.needs(&frame)? {
                 return Ok(needed);
+            }
+            // So that the keys of its rows can be looked at.
+            if let Event::TableMap(body) = &frame.event {
+                self.table_map(body, &at)?;
             }
         }
         let framer = self.framer.clone();
@@ -192,6 +319,9 @@ impl<R: Router> Assembler<R> {
 
     /// Whether a table map needs the catalog. Notes tables nobody reads, of which no more than the name is looked at.
     fn needs(&mut self, frame: &Frame<'_>) -> Result<Option<Outcome>, Error> {
+        if let Event::Rows(rows) = &frame.event {
+            return self.needs_places(rows);
+        }
         let Event::TableMap(body) = &frame.event else { return Ok(None) };
         let place = self.framer.place();
         let damaged = |fault: Fault| error::damaged_event(place, kind::TABLE_MAP, &fault.to_string());
@@ -222,7 +352,7 @@ impl<R: Router> Assembler<R> {
         let place = Place { file: &behind.file, pos: behind.pos };
         match (self.tracker.observe(frame, behind)?, &frame.event) {
             (Step::HandOut { skip }, Event::Rows(rows)) => {
-                self.rows(rows, frame.header.timestamp, skip, place)?;
+                self.rows(rows, frame.header.timestamp, skip, behind)?;
                 self.tracker.event_done();
             }
             (Step::Skip, _) => self.tracker.event_done(),
@@ -234,9 +364,13 @@ impl<R: Router> Assembler<R> {
             }
             (Step::Release(held), _) => {
                 for held in held {
-                    if let Some(skip) = self.tracker.skip() {
-                        let decoders = self.decoders(&held.table, place)?;
-                        Self::decode(&mut self.outputs, &decoders, &held.rows(), held.timestamp, skip, place)?;
+                    match (self.tracker.skip(), &mut self.kept) {
+                        (Some(0), Some(kept)) if self.keeps => kept.push(held),
+                        (Some(skip), None) => {
+                            let mut feeds = self.feeds(&held.table, place)?;
+                            self.decode(&mut feeds, &held.rows(), held.timestamp, skip, behind)?;
+                        }
+                        _ => {}
                     }
                     self.tracker.event_done();
                 }
@@ -269,48 +403,165 @@ impl<R: Router> Assembler<R> {
             map.complete(catalog).map_err(|why| error::table_changed(place, &table, &why))?;
         }
         let map = Arc::new(map);
-        let decoders = self.decoders(&map, place)?;
-        self.tables.insert(
-            map.table_id,
-            if decoders.is_empty() { None } else { Some(Table { body: body.to_vec(), map, decoders }) },
-        );
+        let table = if self.kept.is_some() {
+            let is_routed = !self.router.route(&map.database, &map.table).is_empty();
+            is_routed.then(|| Table { body: body.to_vec(), map: map.clone(), feeds: Vec::new() })
+        } else {
+            let feeds = self.feeds(&map, place)?;
+            (!feeds.is_empty()).then(|| Table { body: body.to_vec(), map: map.clone(), feeds })
+        };
+        self.tables.insert(map.table_id, table);
         Ok(())
     }
 
-    fn decoders(&mut self, map: &TableMap, place: Place<'_>) -> Result<Vec<(usize, TableDecoder)>, Error> {
-        let outputs = self.router.route(&map.database, &map.table);
-        let compile = |i: usize| Ok((i, TableDecoder::compile(map, &self.outputs[i].wanted, &self.policy, place)?));
-        outputs.into_iter().map(compile).collect()
+    fn feeds(&mut self, map: &TableMap, place: Place<'_>) -> Result<Vec<Feed>, Error> {
+        let mut feeds = Vec::new();
+        for output in self.router.route(&map.database, &map.table) {
+            let decoder = TableDecoder::compile(map, &self.outputs[output].wanted, &self.policy, place)?;
+            let gate = self.router.gate(output, &map.database, &map.table);
+            let gate = match gate.and_then(|i| Some((i, self.gates.get(i)?.as_ref()?))) {
+                Some((i, gate)) => {
+                    let column = gate.needs_key().then_some(gate.column.as_str());
+                    let keys = KeyColumns::find(map, column).map_err(|column| {
+                        error::column_missing(place, &format!("{}.{}", map.database, map.table), &column)
+                    })?;
+                    Some((i, keys))
+                }
+                None => None,
+            };
+            feeds.push(Feed { output, decoder, gate });
+        }
+        Ok(feeds)
     }
 
-    fn rows(&mut self, rows: &Rows<'_>, timestamp: u32, skip: u64, place: Place<'_>) -> Result<(), Error> {
-        match self.tables.get(&rows.table_id) {
+    /// Keys of rows that only the server can place.
+    fn needs_places(&mut self, rows: &Rows<'_>) -> Result<Option<Outcome>, Error> {
+        let Some(Some(table)) = self.tables.get(&rows.table_id) else { return Ok(None) };
+        let place = self.framer.place();
+        for feed in &table.feeds {
+            let Some((i, columns)) = &feed.gate else { continue };
+            let Some(Some(gate)) = self.gates.get_mut(*i) else { continue };
+            if gate.order.is_ours() || !gate.needs_key() || gate.is_past(self.framer.position()) {
+                continue;
+            }
+            let mut keys: Vec<Key> = Vec::new();
+            let bytes = Images::bytes(rows, place)?;
+            let mut images = Images::new(rows, &bytes, &feed.decoder, 0, place)?;
+            feed.decoder.all_keys(&mut images, columns, &mut |key| {
+                if let Some(Some(key)) = key.first()
+                    && gate.is_news(Some(key), self.framer.position()).is_none()
+                    && !keys.contains(key)
+                {
+                    keys.push(key.clone());
+                }
+            })?;
+            if !keys.is_empty() {
+                // Rows that wait for XA COMMIT are placed when they come, and must stay so.
+                if gate.placed() > PLACES_MAX && !self.tracker.holds() {
+                    gate.forget_places();
+                }
+                return Ok(Some(Outcome::NeedsPlaces { gate: *i, keys }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn rows(&mut self, rows: &Rows<'_>, timestamp: u32, skip: u64, behind: &FilePosition) -> Result<(), Error> {
+        match self.tables.get_mut(&rows.table_id) {
             Some(None) => Ok(()),
-            Some(Some(table)) => Self::decode(&mut self.outputs, &table.decoders, rows, timestamp, skip, place),
+            Some(Some(table)) => {
+                if let Some(kept) = &mut self.kept {
+                    if self.keeps {
+                        kept.push(HeldRows::new(table.map.clone(), timestamp, rows));
+                    }
+                    return Ok(());
+                }
+                let mut feeds = std::mem::take(&mut table.feeds);
+                let decoded = self.decode(&mut feeds, rows, timestamp, skip, behind);
+                if let Some(Some(table)) = self.tables.get_mut(&rows.table_id) {
+                    table.feeds = feeds;
+                }
+                decoded
+            }
             None if rows.table_id == DUMMY_TABLE_ID => Ok(()),
             None => {
                 let why = format!("table {} was not described before it", rows.table_id);
+                let place = Place { file: &behind.file, pos: behind.pos };
                 Err(error::damaged_event(place, kind::WRITE_ROWS, &why))
             }
         }
     }
 
     fn decode(
-        outputs: &mut [Declared],
-        decoders: &[(usize, TableDecoder)],
+        &mut self,
+        feeds: &mut [Feed],
         rows: &Rows<'_>,
         timestamp: u32,
         skip: u64,
-        place: Place<'_>,
+        behind: &FilePosition,
     ) -> Result<(), Error> {
+        let place = Place { file: &behind.file, pos: behind.pos };
         let bytes = Images::bytes(rows, place)?;
-        for (i, decoder) in decoders {
+        self.is_behind();
+        for feed in feeds {
+            if self.ahead.as_ref().is_some_and(|ahead| ahead.outputs.contains(&feed.output)) {
+                continue;
+            }
+            let decoder = &feed.decoder;
             let mut images = Images::new(rows, &bytes, decoder, timestamp, place)?;
             for _ in 0..skip {
                 decoder.skip_row(&mut images)?;
             }
-            while decoder.row(&mut images, &mut outputs[*i].output)? {}
+            let output = &mut self.outputs[feed.output].output;
+            if let Some((i, columns)) = &feed.gate
+                && let Some(gate) = self.gates.get_mut(*i)
+            {
+                match gate {
+                    Some(gate) if !gate.is_past(behind) => {
+                        let mut decide = |kind, before: &[Option<Key>], after: &[Option<Key>]| {
+                            news(gate, behind, kind, before, after)
+                        };
+                        while decoder.row_if(&mut images, output, columns, &mut self.scratch, &mut decide)? {}
+                        continue;
+                    }
+                    _ => {
+                        *gate = None;
+                        feed.gate = None;
+                    }
+                }
+            }
+            while decoder.row(&mut images, output)? {}
         }
         Ok(())
+    }
+}
+
+/// What a gate lets through of a change.
+fn news(
+    gate: &Gate,
+    at: &FilePosition,
+    kind: RowsKind,
+    before: &[Option<Key>],
+    after: &[Option<Key>],
+) -> [Option<RowKind>; 2] {
+    // Keys that only the server can place were placed before the event was decoded.
+    let is_news = |key: &[Option<Key>]| gate.is_news(key.first().and_then(Option::as_ref), at).unwrap_or(true);
+    let first = is_news(before);
+    match kind {
+        RowsKind::Write => [first.then_some(RowKind::Insert), None],
+        RowsKind::Delete => [first.then_some(RowKind::Delete), None],
+        RowsKind::Update => match (first, is_news(after)) {
+            (true, true) => [Some(RowKind::UpdateBefore), Some(RowKind::UpdateAfter)],
+            (true, false) => [Some(RowKind::Delete), None],
+            (false, true) => [None, Some(RowKind::Insert)],
+            (false, false) => [None, None],
+        },
+    }
+}
+
+impl Kept {
+    fn push(&mut self, rows: HeldRows) {
+        self.bytes += rows.bytes();
+        self.rows.push(rows);
     }
 }

@@ -13,6 +13,7 @@
 //! | [`rows`], [`column`] | row images to Arrow builders |
 //! | [`gtid`], [`position`] | which transactions were seen, where a reader is |
 //! | [`transaction`], [`statement`] | where transactions begin and end; XA |
+//! | [`key`], [`gate`] | keys of rows; which changes a snapshot has already |
 //! | [`definition`], [`drift`] | statements and table maps that change a table, and what that does to its readers |
 //! | [`charset`], [`zone`] | text, clocks |
 //!
@@ -29,7 +30,9 @@ pub mod definition;
 pub mod drift;
 pub mod event;
 pub mod frame;
+pub mod gate;
 pub mod gtid;
+pub mod key;
 mod metadata;
 pub mod position;
 pub mod rows;

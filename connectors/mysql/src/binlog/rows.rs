@@ -25,6 +25,7 @@ use super::column::sink::{Context, Policy, Sink, Tally, Unfit};
 use super::column::{Cell, Wire};
 use super::compress;
 use super::event::{Rows, RowsKind};
+use super::key::{Key, KeyColumns};
 use super::table_map::TableMap;
 use crate::error::{self, Error, Place};
 
@@ -205,6 +206,90 @@ impl TableDecoder {
         Ok(true)
     }
 
+    /// Reads the next row of an event as `decide` says of its keys: for each image, as which kind, if at all. The second key
+    /// set is that of the row after an update. `false` when there is none.
+    ///
+    /// # Errors
+    /// As [`TableDecoder::row`].
+    pub fn row_if(
+        &self,
+        images: &mut Images<'_>,
+        output: &mut Output,
+        keys: &KeyColumns,
+        scratch: &mut Scratch,
+        decide: &mut Decide<'_>,
+    ) -> Result<bool, Error> {
+        if images.cursor.is_empty() {
+            return Ok(false);
+        }
+        let mut ahead = *images;
+        scratch.before.resize(keys.len(), None);
+        scratch.after.resize(keys.len(), None);
+        self.keys(&mut ahead, false, keys, &mut scratch.before)?;
+        if images.kind == RowsKind::Update {
+            self.keys(&mut ahead, true, keys, &mut scratch.after)?;
+        }
+        let kinds = decide(images.kind, &scratch.before, &scratch.after);
+        for (after, kind) in
+            [false, true].into_iter().zip(kinds).take(if images.kind == RowsKind::Update { 2 } else { 1 })
+        {
+            match kind {
+                Some(kind) => self.image(images, after, kind, output)?,
+                None => self.skip_image(images, after)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// The keys of the next image, which is passed over.
+    fn keys(
+        &self,
+        images: &mut Images<'_>,
+        after: bool,
+        keys: &KeyColumns,
+        out: &mut [Option<Key>],
+    ) -> Result<(), Error> {
+        out.fill(None);
+        let (present, nulls) = self.bits(images, after)?;
+        for (i, is_null) in Nulls::new(present, nulls, self.columns.len()) {
+            match is_null {
+                Some(false) => {
+                    let wire = self.columns[i].wire;
+                    let read = if i < keys.end() {
+                        keys.read(i, wire, &mut images.cursor, out)
+                    } else {
+                        wire.skip(&mut images.cursor)
+                    };
+                    read.map_err(|fault| self.unfit(images.place, i, fault.into()))?;
+                }
+                None if keys.has(i) => return Err(error::row_incomplete(images.place, &self.name(), &self.names[i])),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of all images of an event: `each` is called with them.
+    ///
+    /// # Errors
+    /// [`error::LOG_EVENT_DAMAGED`], [`error::ROW_INCOMPLETE`].
+    pub fn all_keys(
+        &self,
+        images: &mut Images<'_>,
+        keys: &KeyColumns,
+        each: &mut dyn FnMut(&[Option<Key>]),
+    ) -> Result<(), Error> {
+        let mut out = vec![None; keys.len()];
+        while !images.cursor.is_empty() {
+            let both: &[bool] = if images.kind == RowsKind::Update { &[false, true] } else { &[false] };
+            for after in both {
+                self.keys(images, *after, keys, &mut out)?;
+                each(&out);
+            }
+        }
+        Ok(())
+    }
+
     /// Passes over the next row; `false` when there is none.
     ///
     /// # Errors
@@ -213,17 +298,22 @@ impl TableDecoder {
         if images.cursor.is_empty() {
             return Ok(false);
         }
-        let both: &[bool] = if images.kind == RowsKind::Update { &[false, true] } else { &[false] };
-        for after in both {
-            let (present, nulls) = self.bits(images, *after)?;
-            for (i, is_null) in Nulls::new(present, nulls, self.columns.len()) {
-                if is_null == Some(false) {
-                    let skipped = self.columns[i].wire.skip(&mut images.cursor);
-                    skipped.map_err(|fault| self.unfit(images.place, i, fault.into()))?;
-                }
-            }
+        self.skip_image(images, false)?;
+        if images.kind == RowsKind::Update {
+            self.skip_image(images, true)?;
         }
         Ok(true)
+    }
+
+    fn skip_image(&self, images: &mut Images<'_>, after: bool) -> Result<(), Error> {
+        let (present, nulls) = self.bits(images, after)?;
+        for (i, is_null) in Nulls::new(present, nulls, self.columns.len()) {
+            if is_null == Some(false) {
+                let skipped = self.columns[i].wire.skip(&mut images.cursor);
+                skipped.map_err(|fault| self.unfit(images.place, i, fault.into()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Which columns the next image has, and which of them are NULL.
@@ -299,6 +389,16 @@ impl TableDecoder {
             Unfit::Value(what) => error::value_unfit(place, &self.name(), &self.names[column], &what),
         }
     }
+}
+
+/// Decides from the keys of a change (of both rows, if it is an update) as what each row is read, if at all.
+pub type Decide<'a> = dyn FnMut(RowsKind, &[Option<Key>], &[Option<Key>]) -> [Option<RowKind>; 2] + 'a;
+
+/// Room for the keys of one row.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    before: Vec<Option<Key>>,
+    after: Vec<Option<Key>>,
 }
 
 /// The rows of one event, and how far they are read.

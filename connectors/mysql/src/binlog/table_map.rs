@@ -252,7 +252,8 @@ impl TableMap {
             mine.name = Some(theirs.name.clone());
             mine.unsigned.get_or_insert(theirs.unsigned);
             if mine.collation.is_none() {
-                mine.collation = theirs.charset.as_deref().and_then(a_collation_of);
+                // Bytes have no character set.
+                mine.collation = theirs.charset.as_deref().map_or(Some(BINARY), a_collation_of);
             }
             if matches!(mine.ty, t::ENUM | t::SET) && mine.values.is_none() {
                 mine.values = Some(theirs.values.iter().map(|v| v.clone().into_bytes()).collect());
@@ -263,6 +264,9 @@ impl TableMap {
         Ok(())
     }
 }
+
+/// The collation of bytes.
+const BINARY: u64 = 63;
 
 /// Some collation of a character set.
 pub(crate) fn a_collation_of(charset: &str) -> Option<u64> {

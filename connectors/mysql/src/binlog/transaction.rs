@@ -71,7 +71,8 @@ impl HeldRows {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes it takes.
+    pub fn bytes(&self) -> usize {
         self.images.len() + self.present.len() + self.present_after.len() + size_of::<Self>()
     }
 }
@@ -199,6 +200,16 @@ impl Tracker {
             .reduce(|a, b| if a.at.compare(&b.at) == Some(std::cmp::Ordering::Greater) { b } else { a })
             .map(|start| Box::new(start.clone()));
         position
+    }
+
+    /// Behind the last whole transaction that was read.
+    pub fn at(&self) -> &FilePosition {
+        &self.position.point.at
+    }
+
+    /// Whether rows wait for `XA COMMIT`.
+    pub fn holds(&self) -> bool {
+        self.held_bytes > 0
     }
 
     /// Whether a transaction has begun and not ended.

@@ -9,14 +9,25 @@
 //! | [`error`] | what keeps a table from being captured |
 //! | [`log`], `refused` | a connection that reads the log: opened at a position, its packets; what servers say instead |
 //! | [`reader`] | the log without an end: reconnects at the exact position, with back-off |
+//! | [`source`], `enumerator`, `discover` | the source: which tables, which chunks when, and when the log follows |
+//! | [`chunks`], [`snapshot`], [`marks`] | tables in ranges, read without locks, each with its place in the log |
+//! | [`split`], [`stream`] | the reader: chunks, then the log behind them |
 
 pub mod catalog;
+pub mod chunks;
 pub mod columns;
+mod discover;
+mod enumerator;
 pub mod error;
 pub mod log;
 pub mod logs;
+pub mod marks;
 pub mod options;
 pub mod preflight;
 pub mod reader;
 mod refused;
+pub mod snapshot;
+pub mod source;
+pub mod split;
 pub mod startup;
+pub mod stream;

@@ -1,0 +1,140 @@
+//! Tables, then what changes.
+
+use std::time::Duration;
+
+use dflow_common::{SqlType, TypeKind};
+
+use crate::kit::{Database, KINDS, Run, bigint, text};
+
+const ROWS: &str = "SELECT CONCAT_WS('|', id, v) FROM t";
+
+async fn filled(database: &Database, rows: i64) {
+    database.run("CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(200))").await;
+    let values: Vec<String> = (1..=rows).map(|i| format!("({i}, 'row {i}')")).collect();
+    for part in values.chunks(500) {
+        database.run(&format!("INSERT INTO t VALUES {}", part.join(","))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_table_then_its_changes() {
+    for kind in KINDS {
+        for readers in [1, 3] {
+            let Some(database) = Database::on(kind).await else { continue };
+            filled(&database, 1_000).await;
+            let chunk = ("scan.incremental.snapshot.chunk.size", "100");
+            let source = database.table(&[("id", bigint()), ("v", text())], &[chunk]).open(None).unwrap();
+            let mut run = Run::start(source.as_ref(), &database.env, readers, None);
+            run.until_equal(&database.lines(ROWS).await).await;
+            assert_eq!(run.folds[0].changes, 1_000, "{kind}: each row once");
+            assert!(run.assigned.len() >= 10, "{kind}: in chunks: {:?}", run.assigned);
+            database.run("UPDATE t SET v = 'changed' WHERE id % 10 = 0").await;
+            database.run("DELETE FROM t WHERE id % 10 = 1").await;
+            database.run("UPDATE t SET id = id + 100000 WHERE id % 10 = 2").await;
+            database.run("INSERT INTO t VALUES (5001, 'new')").await;
+            run.until_equal(&database.lines(ROWS).await).await;
+            let logs: Vec<_> = run.assigned.iter().filter(|id| id.0.starts_with("log/")).collect();
+            assert_eq!(logs.len(), 1, "{kind}: one log");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_table_and_a_table_that_is_made_later_are_followed() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        database.run("CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(200))").await;
+        let declared = database.table(&[("id", bigint()), ("v", text())], &[("table-name", "t.*")]);
+        let source = declared.metadata("of", text(), "table_name").open(None).unwrap();
+        let mut run = Run::start(source.as_ref(), &database.env, 1, None);
+        run.until("the log is read", |run| run.assigned.iter().any(|id| id.0.starts_with("log/"))).await;
+        database.run("CREATE TABLE t2 (id BIGINT PRIMARY KEY, v VARCHAR(200))").await;
+        database.run("INSERT INTO t2 VALUES (1, 'a')").await;
+        database.run("INSERT INTO t VALUES (1, 'a')").await;
+        run.until_equal(&["1|a|t".to_owned(), "1|a|t2".to_owned()]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_says_where_when_and_what() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 2).await;
+        let declared = database.table(&[("id", bigint())], &[("scan.read-changelog-as-append-only.enabled", "true")]);
+        let declared = declared.metadata("db", text(), "database_name").metadata("kind", text(), "row_kind");
+        let source = declared.metadata("at", SqlType::from(TypeKind::TimestampLtz(3)), "op_ts").open(None).unwrap();
+        let mut run = Run::start(source.as_ref(), &database.env, 1, None);
+        run.keeps_lines = true;
+        run.until("both rows", |run| run.lines.len() == 2).await;
+        let name = &database.name;
+        let mut lines = run.lines.clone();
+        lines.sort();
+        assert_eq!(lines, [1, 2].map(|i| format!("0: +I {i}|{name}|+I|1970-01-01T00:00:00")));
+        database.run("UPDATE t SET v = 'x' WHERE id = 1").await;
+        database.run("DELETE FROM t WHERE id = 2").await;
+        run.until("all changes", |run| run.lines.len() == 5).await;
+        let kinds: Vec<&str> = run.lines[2..].iter().map(|l| l.split('|').nth(2).unwrap()).collect();
+        assert_eq!(kinds, ["-U", "+U", "-D"], "{kind}");
+        assert!(run.lines.iter().all(|l| l.starts_with("0: +I ")), "{kind}: appends only");
+        assert!(run.lines[2..].iter().all(|l| l.split('|').nth(3).unwrap().starts_with("20")), "{:?}", run.lines);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_alone_ends() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 500).await;
+        let options = [("scan.startup.mode", "snapshot"), ("scan.incremental.snapshot.chunk.size", "50")];
+        let source = database.table(&[("id", bigint()), ("v", text())], &options).open(None).unwrap();
+        for readers in [1, 2] {
+            let mut run = Run::start(source.as_ref(), &database.env, readers, None);
+            run.until("it ends", Run::is_over).await;
+            assert_eq!(run.folds[0].lines(), database.lines(ROWS).await, "{kind}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_declared_tables_share_one_log() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 10).await;
+        database.run("CREATE TABLE u (id BIGINT PRIMARY KEY, w INT)").await;
+        database.run("INSERT INTO u VALUES (7, 70)").await;
+        let t = database.table(&[("id", bigint()), ("v", text())], &[]).open(None).unwrap();
+        let u = database.table(&[("w", bigint())], &[("table-name", "u")]).named("u").open(None).unwrap();
+        assert_eq!(t.share_key(), u.share_key());
+        let both = t.merge(u.as_ref()).unwrap();
+        assert_eq!(both.outputs().len(), 2);
+        let mut run = Run::start(both.as_ref(), &database.env, 1, None);
+        run.until_equal(&database.lines(ROWS).await).await;
+        database.run("UPDATE u SET w = 71").await;
+        database.run("UPDATE t SET v = 'x' WHERE id = 1").await;
+        run.until_equal(&database.lines(ROWS).await).await;
+        run.until("the other table", |run| run.folds[1].lines() == ["71"]).await;
+        let dumps = database
+            .lines("SELECT CAST(ID AS CHAR) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'")
+            .await;
+        assert!(!dumps.is_empty());
+        assert_eq!(run.assigned.iter().filter(|id| id.0.starts_with("log/")).count(), 1, "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modes_without_tables_begin_in_the_log() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 3).await;
+        let columns = [("id", bigint()), ("v", text())];
+        let latest = database.table(&columns, &[("scan.startup.mode", "latest-offset")]).open(None).unwrap();
+        let earliest = database.table(&columns, &[("scan.startup.mode", "earliest-offset")]).open(None).unwrap();
+        let mut late = Run::start(latest.as_ref(), &database.env, 1, None);
+        late.until("the log is read", |run| !run.assigned.is_empty()).await;
+        late.step(Duration::from_secs(1)).await.unwrap();
+        database.run("INSERT INTO t VALUES (4, 'four')").await;
+        late.until_equal(&["4|four".to_owned()]).await;
+        let mut early = Run::start(earliest.as_ref(), &database.env, 1, None);
+        early.until_equal(&database.lines(ROWS).await).await;
+    }
+}
