@@ -351,7 +351,7 @@ impl Shared {
         let encode = move || -> Result<_> {
             let mut files = Vec::new();
             for (table, written) in tables.iter().zip(&snapshot.tables) {
-                let encoded = parquet::encode(&table.schema, table.key_columns, &written.rows)
+                let encoded = parquet::encode(&table.schema, &written.rows)
                     .map_err(|e| Error::internal(format!("state table {} does not encode: {e}", table.name)))?;
                 files.push((written.mode == SnapshotMode::Base, encoded));
             }
