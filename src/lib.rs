@@ -18,7 +18,7 @@ pub use dflow_connector_api as connector;
 pub use dflow_dsl as dsl;
 pub use dflow_engine::{
     CompiledScript, CompiledStatement, Engine, ScalarFunction, Session, SessionOptions, StreamJob, batch, catalog,
-    settings, stream,
+    functions, settings, stream,
 };
 pub use dflow_runtime as runtime;
 

@@ -12,6 +12,8 @@ pub const CHANNEL_BYTES_MAX: usize = 16 << 20;
 pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
 /// Nesting of parentheses, types and statements in a script.
 pub const NESTING_MAX: usize = 128;
+/// Views that read one another, one inside the other.
+pub const NESTED_VIEWS_MAX: usize = 32;
 /// Columns of a table.
 pub const COLUMNS_MAX: usize = 4_096;
 /// Bytes of one record of a line format.

@@ -8,6 +8,7 @@
 //! | DF2100–2199 | expressions and types |
 //! | DF2200–2299 | table definitions |
 //! | DF2400–2499 | writing into a table |
+//! | DF3000–3099 | warnings: what is allowed and probably not meant ([`crate::lint`]) |
 
 use dflow_common::{Class, Classified, Code, CodeInfo, Diagnostic, Span};
 
@@ -82,6 +83,18 @@ codes! {
     DUPLICATE_OPTION = 2208, Script, "option given twice";
     /// An option of an OPTIONS hint that cannot be used.
     BAD_HINT = 2209, Script, "hint cannot be used";
+    /// A view whose query no longer gives the columns the view was created with.
+    STALE_VIEW = 2210, Script, "view no longer fits what it reads";
+    /// ALTER of something that is not there, or that others need.
+    BAD_ALTER = 2211, Script, "table cannot be altered so";
+    /// A group key that is new with every row of a source without end.
+    STATE_GROWS = 3001, Script, "state grows with every row";
+    /// A function of chance or of the clock over rows that are taken back.
+    VOLATILE_CHANGES = 3002, Script, "function that changes over an updating query";
+    /// Columns that go by position into one another's names.
+    SWAPPED_COLUMNS = 3003, Script, "columns by position into other names";
+    /// A clock reading that becomes an instant, or the reverse, in a zone nobody chose.
+    ZONE_BY_DEFAULT = 3004, Script, "time zone that nobody chose";
     /// A query with more or fewer columns than its sink.
     SINK_COLUMN_COUNT = 2400, Script, "query and sink have different numbers of columns";
     /// A query column whose type does not fit the sink's.

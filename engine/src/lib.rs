@@ -10,6 +10,7 @@ pub mod stream;
 
 mod bind;
 mod explain;
+mod lint;
 mod rel;
 mod session;
 mod sink;

@@ -19,8 +19,9 @@ use dflow_connector_api::{ChangelogSupport, RawOption};
 use dflow_dsl::ast as dsl;
 
 use crate::bind::{Binder, Functions, blame};
-use crate::catalog::{ColumnSource, Table};
+use crate::catalog::{Column, ColumnSource, Table};
 use crate::error::{self, Errors, Result, at, unsupported};
+use crate::lint;
 use crate::rel::convert::{Converter, Fragment, FragmentColumn};
 use crate::rel::props::{Kind, derive};
 use crate::rel::{Field, NodeId, Op, Rel, Target};
@@ -48,7 +49,7 @@ pub(crate) struct Mapping {
     pub(crate) span: Span,
 }
 
-/// Checks the columns of an INSERT.
+/// Checks the columns of an INSERT; also returns what is allowed and probably not meant.
 ///
 /// # Errors
 /// All columns that do not fit.
@@ -58,7 +59,7 @@ pub(crate) fn map(
     table: &Arc<Table>,
     options: Vec<RawOption>,
     query: &[(String, SqlType)],
-) -> Result<Mapping> {
+) -> Result<(Mapping, Vec<Diagnostic>)> {
     let mut errors = Vec::new();
     let persisted = table.persisted();
     let mut constants: Vec<(usize, Expr)> = Vec::new();
@@ -102,6 +103,14 @@ pub(crate) fn map(
             errors.push(at(error::SINK_NOT_NULL, place(i), message, "always NULL").with_label(column.span, ""));
         }
     }
+    let pairs: Vec<(&str, &Column)> =
+        targets.iter().zip(query).map(|(t, (name, _))| (name.as_str(), &table.columns[*t])).collect();
+    let zones = query.iter().zip(&pairs).enumerate();
+    let warnings: Vec<Diagnostic> =
+        zones.filter_map(|(i, ((_, ty), (_, column)))| lint::zone(ty, column, place(i))).take(1).collect();
+    // Who lists the columns has thought of their order.
+    let swapped = insert.columns.is_empty().then(|| lint::positions(&pairs, place)).flatten();
+    let warnings = warnings.into_iter().chain(swapped).collect();
     let feeds: Vec<Feed> = persisted
         .iter()
         .map(|i| match (targets.iter().position(|t| t == i), constants.iter().find(|(c, _)| c == i)) {
@@ -122,13 +131,10 @@ pub(crate) fn map(
     }
     match Errors::from_list(errors) {
         Some(errors) => Err(errors),
-        None => Ok(Mapping {
-            table: table.clone(),
-            options,
-            feeds,
-            on_conflict: insert.on_conflict,
-            span: insert.table.span,
-        }),
+        None => {
+            let (table, span) = (table.clone(), insert.table.span);
+            Ok((Mapping { table, options, feeds, on_conflict: insert.on_conflict, span }, warnings))
+        }
     }
 }
 
@@ -205,7 +211,7 @@ fn targets(insert: &dsl::Insert, table: &Table, free: &[usize], errors: &mut Vec
 }
 
 /// Whether Flink casts without being asked.
-fn implicit(from: &SqlType, to: &SqlType) -> bool {
+pub(crate) fn implicit(from: &SqlType, to: &SqlType) -> bool {
     use TypeKind as T;
     match (&from.kind, &to.kind) {
         (T::Null, _) => true,

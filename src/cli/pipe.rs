@@ -146,7 +146,7 @@ mod tests {
     fn rows(sink: &Sink, limit: Option<u64>) -> (Pipe, Rows) {
         let pipe = Pipe::to(Box::new(sink.clone()));
         let columns = [("n".to_owned(), SqlType::from_arrow(&DataType::Int64).unwrap())];
-        let writer = RowWriter::new(args::Output::Csv, &columns, false).unwrap();
+        let writer = RowWriter::new(args::Output::Csv, &columns, false, dflow::functions::datetime::Zone::UTC).unwrap();
         let rows = pipe.rows(writer, limit);
         (pipe, rows)
     }

@@ -6,6 +6,9 @@
 //! | `csv` | `Berlin,1` or `+I,Berlin,1` | with a header; the kind only when the result changes |
 //! | `table` | `Berlin \| 1` | columns in line; widths only grow, so that rows can appear while they arise |
 //!
+//! Instants (`TIMESTAMP_LTZ`) are shown in the session's time zone in `csv` and `table`, as Flink's client does; `jsonl`
+//! says them in UTC with a `Z`.
+//!
 //! # Invariants
 //! One call to [`RowWriter::append`] appends whole lines; what is appended can be written at once.
 
@@ -18,6 +21,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dflow::common::{ChangeBatch, SourceId, Span, SqlType};
 use dflow::connector::format::{Encoder, FormatFactory, FormatRequest};
 use dflow::connector::{Column, ColumnKind, Error, Result, TableSchema};
+use dflow::functions::datetime::{Zone, local_batch};
 
 use super::args::Output;
 
@@ -29,26 +33,32 @@ pub(crate) enum RowWriter {
     /// `-o jsonl`
     Jsonl(Box<dyn Encoder>),
     /// `-o csv`
-    Csv { header: Option<String>, changing: bool, schema: SchemaRef },
+    Csv { header: Option<String>, changing: bool, schema: SchemaRef, zone: Zone },
     /// `-o table`
-    Table { header: bool, changing: bool, widths: Vec<usize>, schema: SchemaRef },
+    Table { header: bool, changing: bool, widths: Vec<usize>, schema: SchemaRef, zone: Zone },
 }
 
 impl RowWriter {
-    /// A writer of rows of these columns. `changing`: whether rows other than `+I` may come.
+    /// A writer of rows of these columns. `changing`: whether rows other than `+I` may come. `zone`: the clock that
+    /// instants are shown by; JSON says them in UTC, as the `json` format does.
     ///
     /// # Errors
     /// A column of a type that JSON cannot carry.
-    pub(crate) fn new(output: Output, columns: &[(String, SqlType)], changing: bool) -> Result<Self, Vec<Error>> {
+    pub(crate) fn new(
+        output: Output,
+        columns: &[(String, SqlType)],
+        changing: bool,
+        zone: Zone,
+    ) -> Result<Self, Vec<Error>> {
         let schema: SchemaRef = Arc::new(Schema::new(columns.iter().map(|(n, ty)| ty.to_field(n)).collect::<Vec<_>>()));
         Ok(match output {
             Output::Jsonl => RowWriter::Jsonl(json_encoder(columns)?),
             Output::Csv => {
                 let names = columns.iter().map(|(name, _)| quoted(name));
                 let header = changing.then(|| "op".to_owned()).into_iter().chain(names).collect::<Vec<_>>().join(",");
-                RowWriter::Csv { header: Some(header + "\n"), changing, schema }
+                RowWriter::Csv { header: Some(header + "\n"), changing, schema, zone }
             }
-            Output::Table => RowWriter::Table { header: true, changing, widths: vec![0; columns.len()], schema },
+            Output::Table => RowWriter::Table { header: true, changing, widths: vec![0; columns.len()], schema, zone },
         })
     }
 
@@ -59,9 +69,9 @@ impl RowWriter {
     pub(crate) fn append(&mut self, batch: &ChangeBatch, out: &mut String) -> Result<()> {
         match self {
             RowWriter::Jsonl(encoder) => jsonl(encoder.as_mut(), batch, out),
-            RowWriter::Csv { header, changing, .. } => {
+            RowWriter::Csv { header, changing, zone, .. } => {
                 out.push_str(&header.take().unwrap_or_default());
-                let cells = cells(&batch.data)?;
+                let cells = cells(&batch.data, *zone)?;
                 for row in 0..batch.num_rows() {
                     if *changing {
                         out.push_str(batch.ops.kind(row).short());
@@ -74,8 +84,8 @@ impl RowWriter {
                 }
                 Ok(())
             }
-            RowWriter::Table { header, changing, widths, schema } => {
-                let cells = cells(&batch.data)?;
+            RowWriter::Table { header, changing, widths, schema, zone } => {
+                let cells = cells(&batch.data, *zone)?;
                 for (i, (width, column)) in widths.iter_mut().zip(&cells).enumerate() {
                     let longest = column.iter().map(|c| length(c.as_deref().unwrap_or("NULL"))).max().unwrap_or(0);
                     *width = (*width).max(longest.max(length(schema.field(i).name())).min(COLUMN_WIDTH_MAX));
@@ -151,14 +161,12 @@ fn jsonl(encoder: &mut dyn Encoder, batch: &ChangeBatch, out: &mut String) -> Re
 }
 
 /// Every value as text, column by column; `None` is NULL.
-fn cells(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
-    let options = FormatOptions::default()
-        .with_null("NULL")
-        .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
-        .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.fZ"));
+fn cells(batch: &RecordBatch, zone: Zone) -> Result<Vec<Vec<Option<String>>>> {
+    let options = FormatOptions::default().with_null("NULL").with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"));
     let failed =
         |e: arrow::error::ArrowError| Error::new(dflow::error::OUTPUT_FAILED, format!("cannot print a value: {e}"));
-    batch
+    local_batch(batch, zone)
+        .map_err(failed)?
         .columns()
         .iter()
         .map(|column| {
@@ -222,7 +230,7 @@ mod tests {
         let schema = batches[0].schema();
         let columns: Vec<_> =
             schema.fields().iter().map(|f| (f.name().clone(), SqlType::from_arrow(f.data_type()).unwrap())).collect();
-        let mut writer = RowWriter::new(output, &columns, changing).unwrap();
+        let mut writer = RowWriter::new(output, &columns, changing, Zone::UTC).unwrap();
         let mut out = String::new();
         for b in batches {
             writer.append(b, &mut out).unwrap();
@@ -257,6 +265,23 @@ mod tests {
         );
         let none = batch(vec![], vec![], vec![]);
         assert_eq!(written(Output::Table, true, &[none]), "op | city | n\n-- | ---- | -\n");
+    }
+
+    #[test]
+    fn instants_are_shown_in_the_sessions_zone() {
+        let instants = arrow::array::TimestampMillisecondArray::from(vec![1_500]).with_timezone("UTC");
+        let data = RecordBatch::try_from_iter_with_nullable([("at", Arc::new(instants) as ArrayRef, true)]).unwrap();
+        let batch = ChangeBatch::inserts(data);
+        let columns = vec![("at".to_owned(), SqlType::from_arrow(batch.schema().field(0).data_type()).unwrap())];
+        let written = |output| {
+            let mut writer = RowWriter::new(output, &columns, false, Zone::parse("Asia/Shanghai").unwrap()).unwrap();
+            let mut out = String::new();
+            writer.append(&batch, &mut out).unwrap();
+            out
+        };
+        assert_eq!(written(Output::Csv), "at\n1970-01-01 08:00:01.500\n");
+        assert!(written(Output::Table).ends_with("\n1970-01-01 08:00:01.500\n"));
+        assert_eq!(written(Output::Jsonl), "{\"op\":\"+I\",\"at\":\"1970-01-01 00:00:01.5Z\"}\n");
     }
 
     #[test]

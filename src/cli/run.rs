@@ -263,7 +263,7 @@ impl Run<'_> {
             Some(Until::Rows(n)) => Some(n),
             _ => None,
         };
-        let mut rows = Some(self.rows(&query.columns, !query.append_only, limit)?);
+        let mut rows = Some(self.rows(&query, limit)?);
         let (spawner, pipe) = (self.house.env.spawner.clone(), self.house.pipe.clone());
         Ok(async move {
             let mut outcome = Ok(());
@@ -293,14 +293,10 @@ impl Run<'_> {
         })
     }
 
-    fn rows(
-        &self,
-        columns: &[(String, dflow::common::SqlType)],
-        changing: bool,
-        limit: Option<u64>,
-    ) -> Result<Rows, Box<Diagnostic>> {
+    fn rows(&self, query: &QueryOutput, limit: Option<u64>) -> Result<Rows, Box<Diagnostic>> {
         let output = self.args.output.unwrap_or(if stdout::is_terminal() { Output::Table } else { Output::Jsonl });
-        let writer = RowWriter::new(output, columns, changing).map_err(|mut e| Box::new(e.remove(0).diagnostic()))?;
+        let writer = RowWriter::new(output, &query.columns, !query.append_only, query.time_zone)
+            .map_err(|mut e| Box::new(e.remove(0).diagnostic()))?;
         Ok(self.house.pipe.rows(writer, limit))
     }
 

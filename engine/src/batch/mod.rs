@@ -79,7 +79,7 @@ pub(crate) fn plan(
             (project(plan, &mapping, functions).map_err(|e| unplanned(&e, span))?, destination, None)
         }
         Target::Output(columns) => {
-            let (sink, query) = output(columns.clone(), true);
+            let (sink, query) = output(columns.clone(), true, &settings.time_zone);
             (plan, Destination { sink, name: "(result)".into(), columns, edge: None }, Some(query))
         }
     };

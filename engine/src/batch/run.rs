@@ -23,6 +23,8 @@ use datafusion::execution::context::SessionContext;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Optimizer;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
 use dflow_common::env::TaskHandle;
@@ -44,6 +46,14 @@ use crate::stream::QueryOutput;
 
 /// What a statement may use unless told otherwise.
 const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+
+/// Rules of DataFusion that change the type of a result column, whereupon its own check refuses the plan: the group key
+/// that is a constant becomes NOT NULL.
+const LOGICAL_RULES_LEFT_OUT: &[&str] = &["eliminate_group_by_constant"];
+
+/// The same for plans that can be executed: a COUNT that is known in advance becomes a literal. Tables here know no
+/// counts in advance, only literal rows do, so that there is nothing to gain.
+const PHYSICAL_RULES_LEFT_OUT: &[&str] = &["aggregate_statistics"];
 
 /// What one sort keeps aside for merging what it has spilled.
 const SORT_RESERVATION_BYTES: usize = 1 << 20;
@@ -200,10 +210,16 @@ impl Statement {
         options.execution.sort_spill_reservation_bytes = SORT_RESERVATION_BYTES.min(memory_bytes / 8);
         options.optimizer.prefer_hash_join = matches!(joins, Joins::Hash);
         let memory = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)));
+        let mut logical = Optimizer::new().rules;
+        logical.retain(|r| !LOGICAL_RULES_LEFT_OUT.contains(&r.name()));
+        let mut physical = PhysicalOptimizer::new().rules;
+        physical.retain(|r| !PHYSICAL_RULES_LEFT_OUT.contains(&r.name()));
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::new(memory.build()?))
             .with_default_features()
+            .with_optimizer_rules(logical)
+            .with_physical_optimizer_rules(physical)
             .build();
         let context = SessionContext::new_with_state(state);
         context.execute_logical_plan(self.plan.clone()).await?.execute_stream().await

@@ -21,8 +21,34 @@ use sqlparser::ast::{self as sql, Spanned as _, Visit as _};
 const TRIES_MAX: usize = 2_000;
 
 /// The innermost expression of `query` that has the error, if one has it; `same` plans a query and says whether it does.
-pub(super) fn in_query(query: &sql::Query, same: &dyn Fn(sql::Query) -> bool) -> Option<sql::Expr> {
-    Search { same, tries: 0 }.query(query, &[])
+/// Of inputs of a set operation that do not go together, and of rows of VALUES, `part` says which column, and which cell.
+pub(super) fn in_query(
+    query: &sql::Query,
+    part: Option<usize>,
+    same: &dyn Fn(sql::Query) -> bool,
+) -> Option<sql::Expr> {
+    Search { same, part, tries: 0 }.query(query, &[])
+}
+
+/// The part of an expression that an error is about: a branch of CASE (ELSE is the last, then come the conditions), an
+/// argument, an item of IN, a bound of BETWEEN; the expression without a number.
+pub(super) fn part(e: &sql::Expr, part: Option<usize>) -> &sql::Expr {
+    let Some(i) = part else { return e };
+    let found = match e {
+        sql::Expr::Case { conditions, else_result, .. } => {
+            let results = conditions.iter().map(|c| &c.result).chain(else_result.as_deref());
+            results.chain(conditions.iter().map(|c| &c.condition)).nth(i)
+        }
+        sql::Expr::InList { list, .. } => list.get(i),
+        sql::Expr::Between { low, high, .. } => Some(if i == 0 { low.as_ref() } else { high }),
+        sql::Expr::Array(array) => array.elem.get(i),
+        sql::Expr::Function(sql::Function { args: sql::FunctionArguments::List(list), .. }) => match list.args.get(i) {
+            Some(sql::FunctionArg::Unnamed(sql::FunctionArgExpr::Expr(e))) => Some(e),
+            _ => None,
+        },
+        _ => None,
+    };
+    found.unwrap_or(e)
 }
 
 /// As [`in_query`], for an expression.
@@ -32,6 +58,7 @@ pub(super) fn in_expr(expr: &sql::Expr, same: &dyn Fn(sql::Expr) -> bool) -> Opt
 
 struct Search<'a> {
     same: &'a dyn Fn(sql::Query) -> bool,
+    part: Option<usize>,
     tries: usize,
 }
 
@@ -51,7 +78,18 @@ impl Search<'_> {
         match body {
             sql::SetExpr::Select(select) => self.select(select, ctes),
             sql::SetExpr::Query(query) => self.query(query, ctes),
-            sql::SetExpr::SetOperation { left, right, .. } => self.body(left, ctes).or_else(|| self.body(right, ctes)),
+            sql::SetExpr::SetOperation { left, right, .. } => {
+                self.body(left, ctes).or_else(|| self.body(right, ctes)).or_else(|| {
+                    let column = column_of(right, self.part?)?;
+                    self.has_it(body.clone(), ctes).then(|| column.clone())
+                })
+            }
+            sql::SetExpr::Values(values) => {
+                let width = values.rows.first()?.content.len().max(1);
+                let part = self.part?;
+                let cell = values.rows.get(part / width)?.content.get(part % width)?;
+                self.has_it(body.clone(), ctes).then(|| cell.clone())
+            }
             _ => None,
         }
     }
@@ -69,7 +107,7 @@ impl Search<'_> {
         (bare.distinct, bare.selection, bare.having) = (None, None, None);
         bare.group_by = sql::GroupByExpr::Expressions(vec![], vec![]);
         let conditions = take_conditions(&mut bare);
-        if self.has_it(&bare, ctes) {
+        if self.select_has_it(&bare, ctes) {
             return None;
         }
         let items = select.projection.iter().filter_map(item);
@@ -81,7 +119,7 @@ impl Search<'_> {
         for e in items.chain(groups).chain(predicates()).flat_map(innermost_first) {
             let mut one = bare.clone();
             one.projection = vec![sql::SelectItem::UnnamedExpr(e.clone())];
-            if self.has_it(&one, ctes) {
+            if self.select_has_it(&one, ctes) {
                 return Some(e);
             }
         }
@@ -89,14 +127,18 @@ impl Search<'_> {
         for e in predicates() {
             let mut one = bare.clone();
             one.selection = Some(e.clone());
-            if self.has_it(&one, ctes) {
+            if self.select_has_it(&one, ctes) {
                 return Some(e.clone());
             }
         }
         None
     }
 
-    fn has_it(&mut self, select: &sql::Select, ctes: &[sql::Cte]) -> bool {
+    fn select_has_it(&mut self, select: &sql::Select, ctes: &[sql::Cte]) -> bool {
+        self.has_it(sql::SetExpr::Select(Box::new(select.clone())), ctes)
+    }
+
+    fn has_it(&mut self, body: sql::SetExpr, ctes: &[sql::Cte]) -> bool {
         self.tries += 1;
         let with = (!ctes.is_empty()).then(|| sql::With {
             with_token: sql::helpers::attached_token::AttachedToken::empty(),
@@ -106,7 +148,7 @@ impl Search<'_> {
         self.tries <= TRIES_MAX
             && (self.same)(sql::Query {
                 with,
-                body: Box::new(sql::SetExpr::Select(Box::new(select.clone()))),
+                body: Box::new(body),
                 order_by: None,
                 limit_clause: None,
                 fetch: None,
@@ -205,19 +247,20 @@ pub(super) fn place(e: &sql::Expr, query: Span, sources: &SourceMap) -> Option<S
 
 /// The place of the `i`-th column a query writes; the query when it does not write it by itself.
 pub(crate) fn column(query: &dsl::Query, i: usize, sources: &SourceMap) -> Span {
-    fn of_body(body: &sql::SetExpr, i: usize) -> Option<&sql::Expr> {
-        match body {
-            // Behind a `*` nobody knows.
-            sql::SetExpr::Select(s) if s.projection.iter().take(i + 1).all(|p| item(p).is_some()) => {
-                s.projection.get(i).and_then(item)
-            }
-            sql::SetExpr::Query(q) => of_body(&q.body, i),
-            sql::SetExpr::SetOperation { left, .. } => of_body(left, i),
-            sql::SetExpr::Values(v) => v.rows.first()?.content.get(i),
-            _ => None,
+    column_of(&query.ast.body, i).and_then(|e| place(e, query.span, sources)).unwrap_or(query.span)
+}
+
+fn column_of(body: &sql::SetExpr, i: usize) -> Option<&sql::Expr> {
+    match body {
+        // Behind a `*` nobody knows.
+        sql::SetExpr::Select(s) if s.projection.iter().take(i + 1).all(|p| item(p).is_some()) => {
+            s.projection.get(i).and_then(item)
         }
+        sql::SetExpr::Query(q) => column_of(&q.body, i),
+        sql::SetExpr::SetOperation { left, .. } => column_of(left, i),
+        sql::SetExpr::Values(v) => v.rows.first()?.content.get(i),
+        _ => None,
     }
-    of_body(&query.ast.body, i).and_then(|e| place(e, query.span, sources)).unwrap_or(query.span)
 }
 
 #[cfg(test)]
@@ -256,7 +299,7 @@ mod tests {
         let dialect = sqlparser::dialect::GenericDialect {};
         let blamed = |text: &str| {
             let query = Parser::new(&dialect).try_with_sql(text).unwrap().parse_query().unwrap();
-            in_query(&query, &|q| q.to_string().contains("bad")).map(|e| e.to_string())
+            in_query(&query, None, &|q| q.to_string().contains("bad")).map(|e| e.to_string())
         };
         for (text, expected) in [
             ("SELECT a, f(g(bad), 1) FROM t", Some("bad")),

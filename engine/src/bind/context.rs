@@ -14,8 +14,8 @@ use datafusion::sql::planner::ContextProvider;
 use dflow_connector_api::RawOption;
 
 use super::Functions;
-use super::prepass::TableRef;
-use crate::catalog::{Object, Table, table_schema};
+use super::prepass::{Referenced, TableRef};
+use crate::catalog::{Table, table_schema};
 
 /// A table as DataFusion sees it while planning. Never executed: [`crate::batch`] replaces it first.
 #[derive(Clone, Debug)]
@@ -77,14 +77,14 @@ impl Provider {
     pub(crate) fn new(functions: &Functions, options: Arc<ConfigOptions>, tables: &[TableRef]) -> Self {
         let tables = tables
             .iter()
-            .map(|t| match &t.object {
-                Object::Table(table) => Arc::new(PlannedTable {
+            .map(|t| match &t.referenced {
+                Referenced::Table(table) => Arc::new(PlannedTable {
                     table: table.clone(),
                     hint: t.hint.clone(),
                     span: t.span,
                     schema: table.arrow(),
                 }) as Arc<dyn TableSource>,
-                Object::View(view) => Arc::new(PlannedView {
+                Referenced::View(view) => Arc::new(PlannedView {
                     plan: view.plan.clone(),
                     schema: table_schema(view.columns.iter().map(|(n, t)| (n.as_str(), t))),
                 }),

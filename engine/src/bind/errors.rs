@@ -4,7 +4,36 @@ use datafusion::common::{DataFusionError, SchemaError};
 use dflow_common::{CodeInfo, Diagnostic, Span};
 use dflow_dsl::ast as dsl;
 
+use super::compatible::Misfit;
 use crate::error::{self, Errors, at};
+
+/// What went wrong in an attempt at planning.
+#[derive(Clone, Debug)]
+pub(super) struct Failed {
+    pub(super) errors: Errors,
+    /// Which part of the expression at fault, as [`super::blame`] counts them.
+    pub(super) part: Option<usize>,
+}
+
+impl From<Errors> for Failed {
+    fn from(errors: Errors) -> Self {
+        Self { errors, part: None }
+    }
+}
+
+impl From<Diagnostic> for Failed {
+    fn from(d: Diagnostic) -> Self {
+        Errors::from(d).into()
+    }
+}
+
+impl Failed {
+    /// Types that do not fit, somewhere in `span`.
+    pub(super) fn misfit(misfit: Misfit, span: Span) -> Self {
+        let d = at(misfit.code, span, misfit.message, "").with_help("CAST one of them to the type of the other");
+        Self { errors: d.into(), part: misfit.part }
+    }
+}
 
 /// Translates an error of planning. `span` is the whole query.
 pub(super) fn translate(e: &DataFusionError, span: Span) -> Diagnostic {

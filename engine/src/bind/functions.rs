@@ -79,6 +79,9 @@ const SAME_IN_DATAFUSION: &[(&str, &str)] = &[
     ("uuid", "uuid"),
 ];
 
+/// Functions behind a syntax of their own, such as `FLOOR(t TO DAY)`. A query finds them under `$name`, which nobody writes.
+const HIDDEN: &[&str] = &["ceil_to", "floor_to"];
+
 /// Aggregates that only batch mode runs (flink name, DataFusion name).
 const BATCH_AGGREGATES: &[(&str, &str)] = &[
     ("stddev_pop", "stddev_pop"),
@@ -136,6 +139,7 @@ impl Functions {
             .filter_map(|(flink, theirs)| library.get(*theirs).map(|f| ((*flink).to_owned(), f.clone())))
             .collect();
         for (name, f) in super::library::scalar_functions(time_zone, clock) {
+            let name = if HIDDEN.contains(&name.as_str()) { format!("${name}") } else { name };
             scalars.insert(name, f);
         }
         for f in own {
@@ -156,6 +160,7 @@ impl Functions {
         let windows = datafusion::functions_window::all_default_window_functions()
             .into_iter()
             .map(|f| (f.name().to_owned(), f))
+            .filter(|(name, _)| is_flinks(name))
             .collect();
         Self {
             scalars: Arc::new(scalars),
@@ -182,15 +187,15 @@ impl Functions {
         } else if self.windows.contains_key(name) {
             Some(Kind::Window)
         } else {
-            let upper = name.to_uppercase();
-            include_str!("flink_functions.txt").lines().any(|f| f == upper).then_some(Kind::FlinkOnly)
+            is_flinks(name).then_some(Kind::FlinkOnly)
         }
     }
 
     /// All names that can be called.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let aggregates = self.aggregates.keys().chain(self.batch_aggregates.keys());
-        self.scalars.keys().chain(aggregates).chain(self.windows.keys()).map(String::as_str)
+        let all = self.scalars.keys().chain(aggregates).chain(self.windows.keys()).map(String::as_str);
+        all.filter(|name| !name.starts_with('$'))
     }
 
     /// A scalar function; casts are made from the type in their name.
@@ -214,6 +219,12 @@ impl Functions {
     }
 }
 
+/// Whether Flink has a function of this name.
+fn is_flinks(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    include_str!("flink_functions.txt").lines().any(|f| f == upper)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +242,16 @@ mod tests {
         for (flink, _) in BATCH_AGGREGATES {
             assert_eq!(functions.kind(flink), Some(Kind::BatchAggregate), "{flink}");
         }
+    }
+
+    #[test]
+    fn every_name_that_can_be_called_is_one_of_flinks() {
+        let functions = Functions::new("UTC", &clock(), &[]);
+        let foreign: Vec<&str> = functions.names().filter(|n| !is_flinks(n)).collect();
+        // EXTRACT is syntax in Flink, which its list leaves out.
+        assert_eq!(foreign, ["extract"]);
+        assert_eq!(functions.kind("floor_to"), None);
+        assert!(functions.scalar("$floor_to").is_some());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 pub(crate) mod aggregates;
 pub(crate) mod blame;
+mod compatible;
 pub(crate) mod context;
 mod errors;
 mod floats;
@@ -21,6 +22,7 @@ mod keys;
 pub(crate) mod library;
 pub(crate) mod prepass;
 pub(crate) mod types;
+pub(crate) mod views;
 
 use std::sync::Arc;
 
@@ -33,7 +35,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::utils::NamePreserver;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
-use dflow_common::{Diagnostic, SourceId, Span, SqlType};
+use dflow_common::{Diagnostic, SourceId, Span, SqlType, TypeKind};
 use dflow_dsl::ast as dsl;
 use sqlparser::ast as sql;
 
@@ -41,6 +43,7 @@ use crate::catalog::table_schema;
 use crate::error::{self, Errors, Result, at};
 use crate::rel::expr::with_source;
 
+use errors::Failed;
 pub(crate) use functions::Functions;
 
 /// A bound query.
@@ -96,33 +99,37 @@ impl<'a> Binder<'a> {
         let options = config();
         let provider = context::Provider::new(self.context.functions, options.clone(), &prepared.tables);
         let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
-        let steps = |ast: sql::Query| {
+        let steps = |ast: sql::Query| -> Result<_, Failed> {
             let plan = planner
                 .sql_statement_to_plan(sql::Statement::Query(Box::new(ast)))
                 .map_err(|e| errors::translate(&e, query.span))?;
             let plan =
                 keys::without_implied(normal(plan, query.span)?).map_err(|e| errors::translate(&e, query.span))?;
+            if let Some(misfit) = compatible::misfit(&plan) {
+                return Err(Failed::misfit(misfit, query.span));
+            }
             // The types of the output come from the coerced plan; the raw one may not type at all.
             let typed = analyze(plan.clone(), &options, query.span)?;
             let types = output_types(&typed, query.span)?;
             Ok((finish(plan, typed)?, types))
         };
-        let (plan, types) = steps(prepared.ast.clone()).map_err(|e: Errors| {
-            let same = |ast: sql::Query| steps(ast).is_err_and(|other| errors::same(&other, &e));
+        let (plan, types) = steps(prepared.ast.clone()).map_err(|Failed { errors: e, part }| {
+            let same = |ast: sql::Query| steps(ast).is_err_and(|other| errors::same(&other.errors, &e));
             match errors::is_placed(&e, query.span) {
                 true => e,
-                false => self.placed(&e, blame::in_query(&prepared.ast, &same), query.span),
+                false => self.placed(&e, blame::in_query(&prepared.ast, part, &same), part, query.span),
             }
         })?;
         Ok((plan, prepared.names.into_iter().zip(types).collect()))
     }
 
     /// An error with the place and the name of the expression it is about.
-    fn placed(&self, errors: &Errors, fault: Option<sql::Expr>, whole: Span) -> Errors {
+    fn placed(&self, errors: &Errors, fault: Option<sql::Expr>, part: Option<usize>, whole: Span) -> Errors {
         match fault {
             None => errors.clone(),
             Some(e) => {
-                errors::about(errors, blame::place(&e, whole, self.context.sources), blame::called(&e).as_deref())
+                let place = blame::place(blame::part(&e, part), whole, self.context.sources);
+                errors::about(errors, place, blame::called(&e).as_deref())
             }
         }
     }
@@ -138,20 +145,23 @@ impl<'a> Binder<'a> {
         let planner = SqlToRel::new_with_options(&provider, parser_options(&options));
         let schema = DFSchema::try_from(table_schema(columns.iter().map(|(n, t)| (n.as_str(), t))).as_ref().clone())
             .map_err(|e| errors::translate(&e, expr.span))?;
-        let steps = |ast: sql::Expr| {
+        let steps = |ast: sql::Expr| -> Result<_, Failed> {
             let bound = planner
                 .sql_to_expr(ast, &schema, &mut datafusion::sql::planner::PlannerContext::new())
                 .map_err(|e| errors::translate(&e, expr.span))?;
             let bound = normal_expr(bound, expr.span.source).map_err(|e| errors::translate(&e, expr.span))?.data;
+            if let Some(misfit) = compatible::of_expr(&bound, &schema) {
+                return Err(Failed::misfit(misfit, expr.span));
+            }
             let bound = typed_expression(bound, &schema, expr.span)?;
             let ty = types::sql_type(&bound, &schema, &|i| columns[i].1.clone()).ok_or_else(|| no_type(expr.span))?;
             Ok(BoundExpr { expr: bound, ty })
         };
-        steps(ast.clone()).map_err(|e: Errors| {
-            let same = |ast: sql::Expr| steps(ast).is_err_and(|other| errors::same(&other, &e));
+        steps(ast.clone()).map_err(|Failed { errors: e, part }| {
+            let same = |ast: sql::Expr| steps(ast).is_err_and(|other| errors::same(&other.errors, &e));
             match errors::is_placed(&e, expr.span) {
                 true => e,
-                false => self.placed(&e, blame::in_expr(&ast, &same), expr.span),
+                false => self.placed(&e, blame::in_expr(&ast, &same), part, expr.span),
             }
         })
     }
@@ -254,42 +264,79 @@ fn output_types(plan: &LogicalPlan, span: Span) -> Result<Vec<SqlType>> {
     if let Some(types) = lineage_types(plan) {
         return Ok(types);
     }
-    let fields = plan.schema().fields().iter();
-    let types = fields.map(|f| SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable())));
-    types.collect::<Option<_>>().ok_or_else(|| no_type(span).into())
+    arrow_types(plan).ok_or_else(|| no_type(span).into())
 }
 
 /// The types of a plan's columns, from the tables up.
 fn lineage_types(plan: &LogicalPlan) -> Option<Vec<SqlType>> {
-    match plan {
+    Some(match plan {
         LogicalPlan::TableScan(scan) => {
             let table = context::planned_table(&scan.source)?;
             let all: Vec<SqlType> = table.table.columns.iter().map(|c| c.ty.clone()).collect();
-            Some(match &scan.projection {
+            match &scan.projection {
                 Some(p) => p.iter().map(|i| all[*i].clone()).collect(),
                 None => all,
-            })
+            }
         }
         LogicalPlan::Projection(p) => {
             let input = lineage_types(&p.input)?;
-            p.expr.iter().map(|e| types::sql_type(e, p.input.schema(), &|i| input[i].clone())).collect()
+            let expr = |e| types::sql_type(e, p.input.schema(), &|i| input[i].clone());
+            p.expr.iter().map(expr).collect::<Option<_>>()?
         }
-        LogicalPlan::SubqueryAlias(a) => lineage_types(&a.input),
-        LogicalPlan::Filter(f) => lineage_types(&f.input),
-        LogicalPlan::Distinct(d) => lineage_types(d.input()),
-        LogicalPlan::Sort(s) => lineage_types(&s.input),
-        LogicalPlan::Limit(l) => lineage_types(&l.input),
+        LogicalPlan::Values(v) => {
+            let null = SqlType::from(TypeKind::Null);
+            let cell = |e: &Expr| match types::is_null(e) {
+                true => Some(null.clone()),
+                false => types::sql_type(e, &DFSchema::empty(), &|_| null.clone()),
+            };
+            let inputs = v.values.iter().map(|row| row.iter().map(cell).collect::<Option<Vec<_>>>());
+            let inputs = inputs.collect::<Option<Vec<_>>>()?;
+            let mut types = united(plan, &inputs)?;
+            // Literals of several lengths: Flink says VARCHAR, and then does not take them for a CHAR column.
+            for (i, ty) in types.iter_mut().enumerate() {
+                if let TypeKind::VarChar(n) = ty.kind
+                    && inputs.iter().all(|row| matches!(row[i].kind, TypeKind::Char(_) | TypeKind::Null))
+                {
+                    ty.kind = TypeKind::Char(n);
+                }
+            }
+            types
+        }
+        LogicalPlan::Union(u) => {
+            let inputs = u.inputs.iter().map(|i| lineage_types(i)).collect::<Option<Vec<_>>>()?;
+            united(plan, &inputs)?
+        }
+        LogicalPlan::SubqueryAlias(a) => lineage_types(&a.input)?,
+        LogicalPlan::Filter(f) => lineage_types(&f.input)?,
+        LogicalPlan::Distinct(d) => lineage_types(d.input())?,
+        LogicalPlan::Sort(s) => lineage_types(&s.input)?,
+        LogicalPlan::Limit(l) => lineage_types(&l.input)?,
         // Grouping sets have one expression for all their keys, and a column of their own.
         LogicalPlan::Aggregate(a) if !matches!(a.group_expr.as_slice(), [Expr::GroupingSet(_)]) => {
             let input = lineage_types(&a.input)?;
-            let schema = a.input.schema();
-            a.group_expr.iter().chain(&a.aggr_expr).map(|e| types::sql_type(e, schema, &|i| input[i].clone())).collect()
+            let expr = |e| types::sql_type(e, a.input.schema(), &|i| input[i].clone());
+            a.group_expr.iter().chain(&a.aggr_expr).map(expr).collect::<Option<_>>()?
         }
-        _ => plan
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable())))
-            .collect(),
+        _ => arrow_types(plan)?,
+    })
+}
+
+/// The types of columns that come from several inputs.
+fn united(plan: &LogicalPlan, inputs: &[Vec<SqlType>]) -> Option<Vec<SqlType>> {
+    let mut types = arrow_types(plan)?;
+    for (i, ty) in types.iter_mut().enumerate() {
+        let kinds = || inputs.iter().filter_map(|input| Some(&input.get(i)?.kind)).filter(|k| **k != TypeKind::Null);
+        let first = kinds().next();
+        let same = first.filter(|first| kinds().all(|k| k == *first)).cloned();
+        if let Some(kind) = same.filter(|_| ty.kind != TypeKind::Null).or_else(|| types::text(kinds())) {
+            ty.kind = kind;
+        }
     }
+    Some(types)
+}
+
+/// The types Arrow has for a plan's columns.
+fn arrow_types(plan: &LogicalPlan) -> Option<Vec<SqlType>> {
+    let fields = plan.schema().fields().iter();
+    fields.map(|f| SqlType::from_arrow(f.data_type()).map(|t| t.with_nullable(f.is_nullable()))).collect()
 }

@@ -22,15 +22,65 @@ pub(crate) fn sql_type(expr: &Expr, schema: &DFSchema, column: &dyn Fn(usize) ->
             let parent = sql_type(parent, schema, column)?;
             path.into_iter().try_fold(parent, field).or_else(|| arrow_type(expr, schema))
         }
-        Expr::ScalarFunction(f) => match super::library::cast_target(&f.func) {
-            Some(ty) => {
+        Expr::ScalarFunction(f) => match (super::library::cast_target(&f.func), f.name(), f.args.as_slice()) {
+            (Some(ty), ..) => {
                 let nullable = expr.nullable(schema).ok()?;
                 Some(ty.with_nullable(nullable))
             }
-            None => arrow_type(expr, schema),
+            (None, "coalesce" | "nvl", all) => one_of(expr, &all.iter().collect::<Vec<_>>(), schema, column),
+            (None, "if", [_, yes, no]) => one_of(expr, &[yes, no], schema, column),
+            (None, "nullif", [value, _]) => one_of(expr, &[value], schema, column),
+            _ => arrow_type(expr, schema),
         },
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
+            one_of(expr, &results.collect::<Vec<_>>(), schema, column)
+        }
         _ => arrow_type(expr, schema),
     }
+}
+
+/// The type of an expression whose value is that of one of `values`: what is known of the length of texts is kept.
+fn one_of(expr: &Expr, values: &[&Expr], schema: &DFSchema, column: &dyn Fn(usize) -> SqlType) -> Option<SqlType> {
+    let plain = arrow_type(expr, schema)?;
+    if !plain.kind.is_string() {
+        return Some(plain);
+    }
+    let kinds = values.iter().map(|e| match is_null(e) {
+        true => Some(TypeKind::Null),
+        false => sql_type(e, schema, column).map(|t| t.kind),
+    });
+    let kind = kinds.collect::<Option<Vec<_>>>().and_then(|kinds| text(kinds.iter()));
+    Some(SqlType { kind: kind.unwrap_or(plain.kind), nullable: plain.nullable })
+}
+
+/// Whether an expression is NULL as it is written, whatever type it has been given.
+pub(super) fn is_null(e: &Expr) -> bool {
+    match e {
+        Expr::Literal(value, _) => value.is_null(),
+        Expr::Cast(c) => is_null(&c.expr),
+        _ => false,
+    }
+}
+
+/// The type of texts of several types: texts of one length are CHAR, others VARCHAR of the greatest. `None` when one of
+/// them is no text.
+pub(super) fn text<'a>(kinds: impl Iterator<Item = &'a TypeKind>) -> Option<TypeKind> {
+    let mut all: Option<TypeKind> = None;
+    for kind in kinds {
+        if *kind == TypeKind::Null {
+            continue;
+        }
+        all = Some(match (all, kind) {
+            (None, TypeKind::Char(_) | TypeKind::VarChar(_)) => kind.clone(),
+            (Some(TypeKind::Char(a)), TypeKind::Char(b)) if a == *b => TypeKind::Char(a),
+            (Some(TypeKind::Char(a) | TypeKind::VarChar(a)), TypeKind::Char(b) | TypeKind::VarChar(b)) => {
+                TypeKind::VarChar(a.max(*b))
+            }
+            _ => return None,
+        });
+    }
+    all
 }
 
 /// What `row.a.b` reads: the row and the names. DataFusion writes one call for several names.

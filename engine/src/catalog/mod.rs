@@ -15,6 +15,7 @@
 mod show;
 mod table;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use dflow_common::{Diagnostic, Span};
@@ -145,6 +146,21 @@ impl Catalog {
         &self.current_database
     }
 
+    /// Where names of one and of two parts are looked up.
+    pub(crate) fn namespace(&self) -> (String, String) {
+        (self.current_catalog.clone(), self.current_database.clone())
+    }
+
+    /// The catalog as it is for names that were written in `namespace`.
+    pub(crate) fn seen_from(&self, namespace: &(String, String)) -> Cow<'_, Catalog> {
+        if self.current_catalog == namespace.0 && self.current_database == namespace.1 {
+            return Cow::Borrowed(self);
+        }
+        let mut catalog = self.clone();
+        (catalog.current_catalog, catalog.current_database) = namespace.clone();
+        Cow::Owned(catalog)
+    }
+
     /// The full name of an object's name as written.
     ///
     /// # Errors
@@ -222,6 +238,79 @@ impl Catalog {
             self.temporary.insert(id, object);
         } else if let Some(d) = self.catalogs.get_mut(&id.catalog).and_then(|c| c.get_mut(&id.database)) {
             d.permanent.insert(id.name, object);
+        }
+        Ok(())
+    }
+
+    /// The permanent table or view that ALTER is about; `None` when there is none and `if_exists`. Temporary ones cannot
+    /// be altered, as in Flink.
+    ///
+    /// # Errors
+    /// There is none, it is temporary, or of the other kind.
+    pub(crate) fn to_alter(&self, name: &ObjectName, kind: &'static str, if_exists: bool) -> Result<Option<&Object>> {
+        match self.get(name) {
+            Ok(object) if object.temporary() => {
+                let message = format!("`{name}` is a temporary {}: ALTER is for permanent ones", object.kind());
+                match if_exists {
+                    true => Ok(None),
+                    false => Err(Box::new(
+                        at(error::WRONG_KIND, name.span, message, "temporary")
+                            .with_label(object.span(), "defined here")
+                            .with_help("drop it and create it anew"),
+                    )),
+                }
+            }
+            Ok(object) if object.kind() != kind => {
+                let message = format!("`{name}` is a {}, not a {kind}", object.kind());
+                Err(Box::new(
+                    at(error::WRONG_KIND, name.span, message, format!("a {}", object.kind()))
+                        .with_label(object.span(), "defined here")
+                        .with_help(format!("write ALTER {} {name}", object.kind().to_uppercase())),
+                ))
+            }
+            Ok(object) => Ok(Some(object)),
+            Err(_) if if_exists => Ok(None),
+            Err(d) => Err(d),
+        }
+    }
+
+    /// Puts a permanent table or view in the place of the one of its name.
+    pub(crate) fn replace(&mut self, object: Object) {
+        let id = object.id().clone();
+        if let Some(d) = self.catalogs.get_mut(&id.catalog).and_then(|c| c.get_mut(&id.database)) {
+            d.permanent.insert(id.name, object);
+        }
+    }
+
+    /// Gives a permanent table or view another name in its database.
+    ///
+    /// # Errors
+    /// The name is taken, or in another database.
+    pub(crate) fn rename(&mut self, id: &ObjectId, new: &ObjectName) -> Result<()> {
+        let name = new.object().value.clone();
+        let wanted = match new.parts.len() {
+            1 => ObjectId { name, ..id.clone() },
+            _ => self.resolve(new)?,
+        };
+        if (&wanted.catalog, &wanted.database) != (&id.catalog, &id.database) {
+            let message = format!("`{}` stays in database `{}`", id.name, id.database);
+            return Err(Box::new(at(error::BAD_NAME, new.span, message, "another database")));
+        }
+        if let Some(old) = self.find(&wanted) {
+            let message = format!("{} `{}` exists already", old.kind(), wanted.name);
+            return Err(Box::new(
+                at(error::ALREADY_EXISTS, new.span, message, "name is taken").with_label(old.span(), "defined here"),
+            ));
+        }
+        let database = self.catalogs.get_mut(&id.catalog).and_then(|c| c.get_mut(&id.database));
+        if let Some(database) = database
+            && let Some(object) = database.permanent.shift_remove(&id.name)
+        {
+            let renamed = match object {
+                Object::Table(t) => Object::Table(Arc::new(Table { id: wanted.clone(), ..(*t).clone() })),
+                Object::View(v) => Object::View(Arc::new(View { id: wanted.clone(), ..(*v).clone() })),
+            };
+            database.permanent.insert(wanted.name, renamed);
         }
         Ok(())
     }

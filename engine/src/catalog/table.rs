@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::Expr;
 use dflow_common::{Span, SqlType};
 use dflow_connector_api as api;
 use dflow_connector_api::RawOption;
+use dflow_dsl::ast as dsl;
 
 use super::ObjectId;
 
@@ -41,6 +42,8 @@ pub enum ColumnSource {
     Computed {
         /// The bound expression.
         expr: Box<Expr>,
+        /// As read: it is bound again when the columns it names change.
+        written: Arc<dsl::Expr>,
         /// As written.
         text: String,
     },
@@ -65,6 +68,8 @@ pub struct Watermark {
     pub column: usize,
     /// The watermark of a row, bound to column names.
     pub expr: Box<Expr>,
+    /// As read: it is bound again when the columns it names change.
+    pub written: Arc<dsl::Watermark>,
     /// As written.
     pub text: String,
     /// Where.
@@ -148,17 +153,21 @@ pub(crate) fn arrow_schema<'a>(columns: impl IntoIterator<Item = (&'a str, &'a S
     ))
 }
 
-/// A view.
+/// A view. What its query names is looked up where the view is used ([`crate::bind::views`]).
 #[derive(Clone, Debug)]
 pub struct View {
     /// Its full name.
     pub id: ObjectId,
     /// Lives in the session only.
     pub temporary: bool,
-    /// Its columns.
+    /// Its columns, as they were when it was created.
     pub columns: Vec<(String, SqlType)>,
-    /// The bound query, columns renamed.
-    pub plan: Arc<LogicalPlan>,
+    /// What the query called them then.
+    pub query_columns: Vec<String>,
+    /// Its query.
+    pub query: Arc<dsl::Query>,
+    /// The catalog and the database in which names of one and of two parts are looked up.
+    pub namespace: (String, String),
     /// The query as written.
     pub text: String,
     /// `COMMENT '…'`

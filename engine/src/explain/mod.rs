@@ -6,14 +6,19 @@
 //! ```
 //! Secrets never: option values are not shown at all.
 
+mod json;
+
 use std::fmt::Write as _;
 
 use dflow_common::SourceMap;
 use dflow_connector_api::SinkMode;
 use dflow_runtime::graph::Exchange;
 
+use crate::lint::Advice;
 use crate::rel::{Field, Op};
 use crate::stream::build::{Physical, describe};
+
+pub(crate) use json::json;
 
 /// The text of EXPLAIN.
 pub(crate) fn text(physical: &Physical, sources: &SourceMap) -> String {
@@ -60,6 +65,15 @@ pub(crate) fn text(physical: &Physical, sources: &SourceMap) -> String {
         let _ = writeln!(out, "{}: {} ({mode}: {})", sink.table, sink.guarantee, sink.reason);
     }
     out
+}
+
+/// What `EXPLAIN PLAN_ADVICE` says below the plan, in Flink's form.
+pub(crate) fn advice(all: &[Advice], sources: &SourceMap) -> String {
+    if all.is_empty() {
+        return "No available advice...\n".into();
+    }
+    let lines = all.iter().enumerate().map(|(i, a)| format!("advice[{}]: {}\n", i + 1, a.line(sources)));
+    lines.collect()
 }
 
 fn names(columns: &[usize], fields: &[Field]) -> String {

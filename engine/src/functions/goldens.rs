@@ -82,6 +82,7 @@ impl Golden {
             dynamic_options: false,
             expand: &|_| (Vec::new(), Vec::new()),
             sources: &sources,
+            views: None,
         });
         let bound = binder.expression(expr, &self.columns).map_err(|e| format!("ERR {}", e.diagnostics()[0].code))?;
         let schema = DFSchema::try_from(self.row.schema().as_ref().clone()).unwrap();

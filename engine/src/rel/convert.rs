@@ -11,10 +11,10 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::AggregateFunction as DfAggregate;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, TableScan};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, TableScan};
 use dflow_common::{Span, SqlType, TypeKind};
 use dflow_connector_api::{FieldMask, SourceChangelog};
 
@@ -469,6 +469,11 @@ impl<'a> Converter<'a> {
         let argument = match params.args.as_slice() {
             [Expr::Literal(v, _)] if function == AggregateFunction::Count && !v.is_null() && !params.distinct => None,
             [] if function == AggregateFunction::Count => None,
+            // A column of no type has no marks of NULL to count by.
+            [arg] if function == AggregateFunction::Count && arg.get_type(schema).is_ok_and(|t| t.is_null()) => {
+                let null = Expr::Literal(ScalarValue::Boolean(None), None);
+                Some(pre.add(arg.schema_name().to_string(), TypeKind::Boolean.into(), null))
+            }
             [arg] => {
                 let ty = self.type_of(arg, schema, input)?;
                 if function.result_type(Some(&ty.to_arrow())).is_none() {

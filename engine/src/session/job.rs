@@ -6,13 +6,15 @@ use super::{Session, StreamJob};
 use crate::batch::BatchJob;
 use crate::bind::Functions;
 use crate::error::{Errors, Result};
+use crate::lint::{self, Advice};
 use crate::rel::convert::Converter;
 use crate::rel::props::{Kind, derive};
 use crate::rel::{prune, pushdown};
 use crate::settings::Resolved;
 use crate::sink::{self, Mapping};
+use crate::stream::build::{self, Physical};
 use crate::stream::connect::Connectors;
-use crate::stream::{build, output};
+use crate::stream::{QueryOutput, output};
 use crate::{batch, explain};
 
 /// A bound statement.
@@ -39,7 +41,7 @@ fn connectors<'a>(session: &'a Session, settings: &Resolved) -> Connectors<'a> {
     }
 }
 
-/// One streaming job of all these statements.
+/// One streaming job of all these statements, with what is to be said about it.
 ///
 /// # Errors
 /// All statements that a stream cannot run.
@@ -49,7 +51,51 @@ pub(super) fn stream(
     settings: &Resolved,
     functions: &Functions,
     sources: &SourceMap,
-) -> Result<StreamJob> {
+) -> Result<(StreamJob, Vec<Advice>)> {
+    let (physical, queries) = physical(session, works, settings, functions)?;
+    let graph = physical.graph(settings)?;
+    let advice = lint::advice(&physical);
+    let explain = explain::text(&physical, sources);
+    Ok((StreamJob { graph, config: settings.job.clone(), summary: physical.summary, queries, explain }, advice))
+}
+
+/// The plan of these statements as EXPLAIN shows it.
+///
+/// # Errors
+/// As [`stream`].
+pub(super) fn explained(
+    session: &Session,
+    works: &[Work],
+    settings: &Resolved,
+    functions: &Functions,
+    sources: &SourceMap,
+    shown: &Shown,
+) -> Result<String> {
+    let (physical, _) = physical(session, works, settings, functions)?;
+    physical.graph(settings)?;
+    let advice = shown.advice.then(|| lint::advice(&physical));
+    Ok(match (shown.json, advice) {
+        (true, advice) => explain::json(&physical, sources, advice.as_deref()),
+        (false, None) => explain::text(&physical, sources),
+        (false, Some(advice)) => explain::text(&physical, sources) + &explain::advice(&advice, sources),
+    })
+}
+
+/// What EXPLAIN shows beside the operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    /// `JSON_EXECUTION_PLAN`: as one JSON document.
+    pub(super) json: bool,
+    /// `PLAN_ADVICE`
+    pub(super) advice: bool,
+}
+
+fn physical(
+    session: &Session,
+    works: &[Work],
+    settings: &Resolved,
+    functions: &Functions,
+) -> Result<(Physical, Vec<QueryOutput>)> {
     let connectors = connectors(session, settings);
     let mut errors = Vec::new();
     let first = works.first().map(|w| w.span).unwrap_or(Span::new(dflow_common::SourceId(0), 0, 0));
@@ -77,12 +123,11 @@ pub(super) fn stream(
     let mut plan = prune::prune(converter.plan);
     pushdown::push_down(&mut plan);
     let props = derive(&plan);
-    let (sinks, queries): (Vec<_>, Vec<_>) =
-        results.into_iter().map(|(node, columns)| output(columns, props[node].kind == Kind::Append)).unzip();
-    let physical = build::decide(plan, &connectors, settings, &sinks)?;
-    let graph = physical.graph(settings)?;
-    let explain = explain::text(&physical, sources);
-    Ok(StreamJob { graph, config: settings.job.clone(), summary: physical.summary, queries, explain })
+    let (sinks, queries): (Vec<_>, Vec<_>) = results
+        .into_iter()
+        .map(|(node, columns)| output(columns, props[node].kind == Kind::Append, &settings.time_zone))
+        .unzip();
+    Ok((build::decide(plan, &connectors, settings, &sinks)?, queries))
 }
 
 /// A batch job of one statement.

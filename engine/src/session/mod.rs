@@ -10,7 +10,9 @@
 //! Compiling touches nothing outside: connectors check their options, no file is read, no server is asked. Either the
 //! whole script compiles, or all of its independent errors are returned and the session is as before.
 
+mod alter;
 mod define;
+mod draft;
 mod external;
 mod job;
 mod options;

@@ -17,6 +17,7 @@ use crate::bind::prepass::Context;
 use crate::bind::{Binder, Functions, context};
 use crate::catalog::{IfExists, Object, ObjectId, Rows, Table, describe, show_create};
 use crate::error::{self, Errors, Result, at, unsupported};
+use crate::lint::Advice;
 use crate::settings::{Resolved, RuntimeMode};
 use crate::sink;
 
@@ -104,6 +105,8 @@ impl Compiler<'_> {
             StatementKind::CreateView(create) => self.create_view(create),
             StatementKind::CreateCatalog(c) => self.create_catalog(c),
             StatementKind::CreateDatabase(c) => Ok(self.session.catalog.create_database(&c.name, c.if_not_exists)?),
+            StatementKind::AlterTable(alter) => self.alter_table(alter),
+            StatementKind::AlterView(alter) => self.alter_view(alter),
             StatementKind::Drop(drop) => self.drop(drop, span),
             StatementKind::Use(target) => self.use_object(target, span),
             StatementKind::Set(None) => {
@@ -143,7 +146,13 @@ impl Compiler<'_> {
     /// Binds an INSERT.
     fn insert(&mut self, insert: &dsl::Insert) -> Result<Work> {
         if insert.overwrite {
-            return Err(unsupported("INSERT OVERWRITE", insert.span).into());
+            return Err(unsupported("INSERT OVERWRITE", insert.span)
+                .with_note(
+                    "a sink publishes whole files and never removes one: between the new files and the removal of the old \
+                     ones a crash would leave both, or neither",
+                )
+                .with_help("write into a new 'path' and point readers at it, or empty the directory before the run")
+                .into());
         }
         let table = match self.session.catalog.get(&insert.table)? {
             Object::Table(t) => t.clone(),
@@ -169,11 +178,15 @@ impl Compiler<'_> {
             self.check_hint(&table, &own);
             options = options::merge(&options, &own);
         }
-        let work = self.bind(|_, binder, _| {
+        let zone_chosen = self.session.settings.setting("table.local-time-zone").is_some();
+        let (work, warnings) = self.bind(|_, binder, _| {
             let query = binder.query(&insert.query)?;
-            let mapping = sink::map(binder, insert, &table, options, &query.columns)?;
-            Ok(Work { plan: query.plan, target: WorkTarget::Table(Box::new(mapping)), span: insert.span })
+            let (mapping, mut warnings) = sink::map(binder, insert, &table, options, &query.columns)?;
+            warnings.retain(|w| !zone_chosen || w.code != error::ZONE_BY_DEFAULT.code);
+            let target = WorkTarget::Table(Box::new(mapping));
+            Ok((Work { plan: query.plan, target, span: insert.span }, warnings))
         })?;
+        self.warnings.extend(warnings);
         self.check_hints(&work.plan);
         Ok(work)
     }
@@ -239,6 +252,7 @@ impl Compiler<'_> {
     }
 
     fn explain(&mut self, explain: &dsl::Explain) -> Result<()> {
+        let mut shown = job::Shown::default();
         for detail in &explain.details {
             match detail.value {
                 // Kinds of change are always shown.
@@ -249,16 +263,8 @@ impl Compiler<'_> {
                         .with_help("leave it out: the plan names the state and the parallelism of each operator")
                         .into());
                 }
-                dsl::ExplainDetail::PlanAdvice => {
-                    return Err(unsupported("EXPLAIN PLAN_ADVICE", detail.span)
-                        .with_help("leave it out: `dflow check` warns of what it finds in a script")
-                        .into());
-                }
-                dsl::ExplainDetail::JsonExecutionPlan => {
-                    return Err(unsupported("EXPLAIN JSON_EXECUTION_PLAN", detail.span)
-                        .with_help("leave it out: EXPLAIN prints the operators as text")
-                        .into());
-                }
+                dsl::ExplainDetail::PlanAdvice => shown.advice = true,
+                dsl::ExplainDetail::JsonExecutionPlan => shown.json = true,
             }
         }
         let works = match &explain.target {
@@ -271,8 +277,15 @@ impl Compiler<'_> {
         let resolved = self.resolved()?;
         let functions = self.functions(&resolved.time_zone);
         let text = match resolved.mode {
-            RuntimeMode::Streaming => job::stream(self.session, &works, &resolved, &functions, self.sources)?.explain,
+            RuntimeMode::Streaming => {
+                job::explained(self.session, &works, &resolved, &functions, self.sources, &shown)?
+            }
             RuntimeMode::Batch => {
+                if let Some(detail) = explain.details.iter().find(|_| shown.json || shown.advice) {
+                    return Err(unsupported("this detail of EXPLAIN in batch mode", detail.span)
+                        .with_help("leave it out: EXPLAIN prints the plan of the statement")
+                        .into());
+                }
                 works.iter().map(|w| w.plan.display_indent().to_string()).collect::<Vec<_>>().join("\n")
             }
         };
@@ -314,6 +327,7 @@ impl Compiler<'_> {
             dynamic_options: resolved.dynamic_options,
             expand: &expand,
             sources: self.sources,
+            views: None,
         };
         f(self.session, &Binder::new(context), self.sources)
     }
@@ -358,10 +372,51 @@ impl Compiler<'_> {
     }
 
     fn create_view(&mut self, create: &dsl::CreateView) -> Result<()> {
-        let view = self.bind(|session, binder, sources| define::view(session, binder, sources, create))?;
-        self.check_hints(&view.plan);
+        let (view, plan) = self.bind(|session, binder, sources| define::view(session, binder, sources, create))?;
+        self.check_hints(&plan);
         let if_exists = if_exists(create.if_not_exists, create.mode);
         Ok(self.session.catalog.create(Object::View(view.into()), if_exists, &create.name)?)
+    }
+
+    fn alter_table(&mut self, alter: &dsl::AlterTable) -> Result<()> {
+        let Some(Object::Table(old)) = self.session.catalog.to_alter(&alter.name, "table", alter.if_exists)? else {
+            return Ok(());
+        };
+        let old = old.clone();
+        if let dsl::AlterTableAction::RenameTable(new) = &alter.action {
+            return Ok(self.session.catalog.rename(&old.id, new)?);
+        }
+        let table = self.bind(|session, binder, sources| {
+            super::alter::table(session, binder, sources, &old, &alter.action, &alter.name)
+        })?;
+        self.check_options(&table, &table.options);
+        self.session.catalog.replace(Object::Table(table.into()));
+        Ok(())
+    }
+
+    fn alter_view(&mut self, alter: &dsl::AlterView) -> Result<()> {
+        let Some(Object::View(old)) = self.session.catalog.to_alter(&alter.name, "view", false)? else {
+            return Ok(());
+        };
+        let old = old.clone();
+        let query = match &alter.action {
+            dsl::AlterViewAction::Rename(new) => return Ok(self.session.catalog.rename(&old.id, new)?),
+            dsl::AlterViewAction::Query(query) => query,
+        };
+        let create = dsl::CreateView {
+            mode: dsl::CreateMode::Replace,
+            temporary: false,
+            if_not_exists: false,
+            name: alter.name.clone(),
+            columns: Vec::new(),
+            comment: None,
+            query: query.clone(),
+        };
+        let (mut view, plan) = self.bind(|session, binder, sources| define::view(session, binder, sources, &create))?;
+        view.comment.clone_from(&old.comment);
+        self.check_hints(&plan);
+        self.session.catalog.replace(Object::View(view.into()));
+        Ok(())
     }
 
     fn create_catalog(&mut self, create: &dsl::CreateCatalog) -> Result<()> {
@@ -501,7 +556,13 @@ impl Compiler<'_> {
             let functions = self.functions(&settings.time_zone);
             let works = std::mem::take(&mut self.works);
             match job::stream(self.session, &works, settings, &functions, self.sources) {
-                Ok(job) => self.statements.push(CompiledStatement::Stream(Box::new(job))),
+                Ok((job, advice)) => {
+                    self.warnings.extend(advice.into_iter().filter_map(|a| match a {
+                        Advice::Warning(d) => Some(d),
+                        Advice::Note(..) => None,
+                    }));
+                    self.statements.push(CompiledStatement::Stream(Box::new(job)));
+                }
                 Err(errors) => self.errors.extend(errors.into_diagnostics()),
             }
         }
@@ -529,8 +590,6 @@ fn name_of(kind: &StatementKind) -> &'static str {
         StatementKind::CreateFunction(_) => "CREATE FUNCTION",
         StatementKind::CreateModel(_) => "CREATE MODEL",
         StatementKind::CreateMaterializedTable(_) => "CREATE MATERIALIZED TABLE",
-        StatementKind::AlterTable(_) => "ALTER TABLE",
-        StatementKind::AlterView(_) => "ALTER VIEW",
         StatementKind::AlterCatalog(_) => "ALTER CATALOG",
         StatementKind::AlterDatabase(_) => "ALTER DATABASE",
         StatementKind::AlterFunction(_) => "ALTER FUNCTION",

@@ -16,7 +16,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::Expr;
 use dflow_common::{Diagnostic, OperatorId};
-use dflow_connector_api::{ChangelogSupport, ShareKey, Sink, Source};
+use dflow_connector_api::{Boundedness, ChangelogSupport, ShareKey, Sink, Source};
 use dflow_runtime::graph::{Edge, Exchange, JobGraph, Node, NodeIndex, NodeKind};
 
 use super::connect::Connectors;
@@ -155,6 +155,21 @@ fn at_rel(e: &DataFusionError, rel: &Rel) -> Diagnostic {
 }
 
 impl Physical {
+    /// Whether rows may come to each node without end.
+    pub(crate) fn endless(&self) -> Vec<bool> {
+        let mut all: Vec<bool> = Vec::with_capacity(self.plan.nodes.len());
+        for (id, rel) in self.plan.nodes.iter().enumerate() {
+            let own = self.sources.get(&id).is_some_and(|s| s.boundedness() == Boundedness::Unbounded);
+            all.push(own || rel.inputs.iter().any(|i| all[*i]));
+        }
+        all
+    }
+
+    /// Which changes the sink of a node takes; `None` for other nodes.
+    pub(crate) fn takes(&self, id: usize) -> Option<ChangelogSupport> {
+        self.sinks.get(&id).map(|s| s.changelog())
+    }
+
     /// The job graph.
     ///
     /// # Errors
@@ -433,7 +448,7 @@ fn summarise(
     JobSummary {
         name: settings.job.name.clone(),
         parallelism: settings.parallelism,
-        bounded: ordered.iter().all(|s| s.boundedness == dflow_connector_api::Boundedness::Bounded),
+        bounded: ordered.iter().all(|s| s.boundedness == Boundedness::Bounded),
         sources: ordered,
         sinks,
         stateful_operators: plan.nodes.iter().filter(|r| r.op.stateful()).count(),

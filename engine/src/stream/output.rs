@@ -10,6 +10,8 @@ use dflow_connector_api::{ChangelogSupport, Committable, Error, Result, Sink, Si
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use crate::functions::datetime::Zone;
+
 /// Batches that wait for the caller before the job does.
 const BATCHES_MAX: usize = 16;
 
@@ -20,6 +22,8 @@ pub struct QueryOutput {
     pub columns: Vec<(String, SqlType)>,
     /// Whether rows are only ever added.
     pub append_only: bool,
+    /// The session's time zone, in which instants (`TIMESTAMP_LTZ`) are shown.
+    pub time_zone: Zone,
     /// Its rows. Ends when the job ends and its graph is dropped.
     pub rows: mpsc::Receiver<ChangeBatch>,
 }
@@ -31,9 +35,15 @@ pub(crate) struct OutputSink {
 }
 
 /// A sink and the rows it will be given.
-pub(crate) fn output(columns: Vec<(String, SqlType)>, append_only: bool) -> (Arc<OutputSink>, QueryOutput) {
+pub(crate) fn output(
+    columns: Vec<(String, SqlType)>,
+    append_only: bool,
+    time_zone: &str,
+) -> (Arc<OutputSink>, QueryOutput) {
     let (sender, rows) = mpsc::channel(BATCHES_MAX);
-    (Arc::new(OutputSink { sender }), QueryOutput { columns, append_only, rows })
+    // The settings have checked the name.
+    let time_zone = Zone::parse(time_zone).unwrap_or(Zone::UTC);
+    (Arc::new(OutputSink { sender }), QueryOutput { columns, append_only, time_zone, rows })
 }
 
 impl Sink for OutputSink {

@@ -13,6 +13,8 @@ fn a_statement_gives_the_same_in_both_modes() {
         "SELECT name, twice, SUM(v), AVG(id), MIN(amount) FROM orders WHERE id > 1 GROUP BY name, twice",
         "SELECT 'all', COUNT(DISTINCT name), SUM(DISTINCT v), CAST(AVG(DISTINCT v) AS INT), MAX(amount) FROM orders",
         "SELECT name, v, twice, id, amount FROM orders WHERE v BETWEEN 10 AND 20",
+        "SELECT name, COUNT(NULL), COUNT(DISTINCT NULL), 0, MAX(amount) FROM orders GROUP BY name",
+        "SELECT name, COUNT(x), COUNT(*), 0, MAX(amount) FROM (SELECT name, amount, NULL AS x FROM orders) GROUP BY name",
     ] {
         let run = |mode: &str| {
             let mut kit = kit(2);
@@ -67,4 +69,40 @@ fn statements_run_in_order_and_counting_needs_no_column() {
         .unwrap();
     assert_eq!(written["sunk"], ["+I a|∅|∅|∅|∅"]);
     assert_eq!(written["(result)"], ["+I 4"]);
+}
+
+#[test]
+fn constants_as_keys_and_counts_known_in_advance_are_planned() {
+    let none = "WHERE id > 100";
+    for (query, expected) in [
+        (
+            "SELECT name, k, COUNT(*) FROM (SELECT name, 'x' AS k FROM orders) GROUP BY name, k".to_owned(),
+            vec!["a|x|2", "b|x|1", "∅|x|1"],
+        ),
+        ("SELECT 1 AS k, name, COUNT(*) FROM orders GROUP BY name, 1 + 1".to_owned(), vec!["1|a|2", "1|b|1", "1|∅|1"]),
+        ("SELECT k, SUM(v) FROM (SELECT 'x' AS k, v FROM orders) GROUP BY k".to_owned(), vec!["x|60"]),
+        (format!("SELECT k, COUNT(*) FROM (SELECT 'x' AS k FROM orders {none}) GROUP BY k"), vec![]),
+        (format!("SELECT COUNT(*) FROM orders {none}"), vec!["0"]),
+        (
+            "SELECT name, UPPER(name) AS u, COUNT(*) FROM orders GROUP BY name, UPPER(name)".to_owned(),
+            vec!["a|A|2", "b|B|1", "∅|∅|1"],
+        ),
+        (
+            "SELECT id, v, id + v AS s, COUNT(*) FROM orders WHERE id < 3 GROUP BY id, v, id + v".to_owned(),
+            vec!["1|10|11|1", "2|20|22|1"],
+        ),
+        ("SELECT COUNT(*) FROM (VALUES (1), (2), (3)) AS t (a)".to_owned(), vec!["3"]),
+        ("SELECT COUNT(a), MIN(a), MAX(a) FROM (VALUES (1), (2), (3)) AS t (a)".to_owned(), vec!["3|1|3"]),
+        ("SELECT COUNT(*), SUM(a) FROM (VALUES (1), (2)) AS t (a) HAVING COUNT(*) > 5".to_owned(), vec![]),
+        ("SELECT DISTINCT 'x' AS k, name IS NULL AS n FROM orders".to_owned(), vec!["x|false", "x|true"]),
+        ("SELECT COUNT(DISTINCT name), COUNT(DISTINCT 1), COUNT(*) FROM orders".to_owned(), vec!["2|1|4"]),
+    ] {
+        let mut kit = kit(2);
+        let set = "SET 'execution.runtime-mode' = 'batch';\n";
+        let script = format!("{set}{TABLES}{query};");
+        let written = kit.run(&script).unwrap_or_else(|e| panic!("{query}: {e}"));
+        let mut rows: Vec<String> = written.get("(result)").into_iter().flatten().map(|r| r[3..].to_owned()).collect();
+        rows.sort();
+        assert_eq!(rows, expected, "{query}");
+    }
 }

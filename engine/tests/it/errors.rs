@@ -64,6 +64,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("DF2207", "CREATE VIEW w (a, b) AS SELECT 1;", "w"),
     ("DF2208", "CREATE TABLE n (a INT) WITH ('topic' = 'a', 'topic' = 'b');", "'topic'"),
     ("DF2209", "SELECT id FROM v /*+ OPTIONS('topic' = 'a') */;", "OPTIONS('topic' = 'a')"),
+    ("DF2210", "ALTER TABLE t DROP name; SELECT id FROM v;", "v"),
+    ("DF2211", "ALTER TABLE strict DROP n;", "n"),
     ("DF2302", "SELECT id FROM t /*+ OPTIONS('topics' = 'a') */;", "'topics'"),
     ("DF2400", "INSERT INTO app SELECT name FROM t;", "SELECT name FROM t"),
     ("DF2401", "INSERT INTO app SELECT id + 1, id FROM t;", "id + 1"),
@@ -98,9 +100,10 @@ fn every_mistake_has_its_code_and_place() {
 fn no_code_is_without_a_case_and_a_page() {
     #![allow(clippy::disallowed_methods)]
     let produced: BTreeSet<&str> = CASES.iter().map(|(code, ..)| *code).collect();
-    // A warning, one that needs thousands of columns, one that needs a job: each has a test of its own below. What a batch
+    // Warnings, one that needs thousands of columns, one that needs a job: each has a test of its own below. What a batch
     // statement finds while it runs is tested next to `engine/src/batch`.
-    let elsewhere = ["DF1802", "DF2206", "DF2410", "DF2450", "DF2451"];
+    let warnings = ["DF1802", "DF3001", "DF3002", "DF3003", "DF3004"];
+    let elsewhere = [warnings.as_slice(), &["DF2206", "DF2410", "DF2450", "DF2451"]].concat();
     for info in dflow_engine::error::CODES {
         let code = info.code.to_string();
         assert!(produced.contains(code.as_str()) || elsewhere.contains(&code.as_str()), "nothing produces {code}");
@@ -126,19 +129,19 @@ const PLACES: &[(&str, &str, &str)] = &[
     (
         "SELECT id FROM t WHERE id > 3 AND name = (amount > 1)",
         "name = (amount > 1)",
-        "these types cannot be compared: STRING = BOOLEAN",
+        "these types cannot be compared: STRING = BOOLEAN; CAST one of them to the type of the other",
     ),
     ("SELECT id FROM t WHERE name", "name", "a condition is BOOLEAN, this one is STRING"),
     ("SELECT id, (name + 1) * 2 FROM t", "name + 1", "there is no such arithmetic: STRING + INT"),
     (
         "SELECT id, CASE WHEN id > 1 THEN 1 ELSE LOCALTIMESTAMP END FROM t",
-        "CASE WHEN id > 1 THEN 1 ELSE LOCALTIMESTAMP END",
-        "the branches of CASE have no type in common: INT, TIMESTAMP(3)",
+        "LOCALTIMESTAMP",
+        "the branches of CASE have no type in common: INT and TIMESTAMP(3); CAST one of them to the type of the other",
     ),
     (
         "SELECT id FROM t WHERE id IN (1, LOCALTIMESTAMP)",
-        "id IN (1, LOCALTIMESTAMP)",
-        "IN cannot compare INT with INT, TIMESTAMP(3)",
+        "LOCALTIMESTAMP",
+        "IN cannot compare INT with TIMESTAMP(3); CAST one of them to the type of the other",
     ),
     (
         "SELECT COALESCE(id, LOCALTIMESTAMP) FROM t",
@@ -185,8 +188,10 @@ fn what_is_refused_by_name_says_why_or_what_to_write() {
         ("INSERT INTO ups SELECT name, COUNT(*) FROM t GROUP BY name ON CONFLICT DO NOTHING", "ON CONFLICT DO NOTHING"),
         ("INSERT INTO ups SELECT name, COUNT(*) FROM t GROUP BY name ON CONFLICT DO ERROR", "ON CONFLICT DO ERROR"),
         ("EXPLAIN ESTIMATED_COST SELECT id FROM t", "ESTIMATED_COST"),
-        ("EXPLAIN PLAN_ADVICE SELECT id FROM t", "PLAN_ADVICE"),
-        ("EXPLAIN JSON_EXECUTION_PLAN SELECT id FROM t", "JSON_EXECUTION_PLAN"),
+        ("SET 'execution.runtime-mode' = 'batch'; EXPLAIN JSON_EXECUTION_PLAN SELECT id FROM t", "JSON_EXECUTION_PLAN"),
+        ("INSERT OVERWRITE app SELECT name, id FROM t", "INSERT OVERWRITE app SELECT name, id FROM t"),
+        ("SELECT id, COUNT(*) FROM t GROUP BY id, TUMBLE(LOCALTIMESTAMP, INTERVAL '1' MINUTE)", "TUMBLE"),
+        ("SELECT LAST_VALUE(name) FROM t", "LAST_VALUE"),
     ] {
         let mut kit = kit(1);
         let errors = kit.compile(&format!("{TABLES}{statement};")).unwrap_err();
@@ -305,4 +310,87 @@ fn a_result_nobody_receives_ends_the_job() {
     let outcome = kit.engine.env().spawner.block_on(async move { handle.wait().await });
     let dflow_runtime::job::JobEnd::Failed(e) = outcome.end else { panic!("{:?}", outcome.end) };
     assert_eq!(dflow_common::Classified::code(&e).to_string(), "DF2410");
+}
+
+/// Types that do not go together: the statement, the text under the caret.
+const MISFITS: &[(&str, &str)] = &[
+    ("SELECT CASE WHEN id > 1 THEN 1 WHEN id > 2 THEN 2 ELSE 'x' END FROM t", "'x'"),
+    ("SELECT CASE id WHEN 1 THEN DATE '2024-01-01' ELSE amount END FROM t", "amount"),
+    ("SELECT CASE id WHEN 1 THEN 2 WHEN 'a' THEN 3 END FROM t", "'a'"),
+    ("SELECT IF(id > 1, name, id) FROM t", "id"),
+    ("SELECT IFNULL(name, 0) FROM t", "0"),
+    ("SELECT NULLIF(name, id) FROM t", "id"),
+    ("SELECT id FROM t WHERE id = 'x'", "id = 'x'"),
+    ("SELECT id FROM t WHERE name IN ('a', 2)", "2"),
+    ("SELECT id FROM t WHERE id BETWEEN 1 AND 'x'", "'x'"),
+    ("SELECT id FROM t WHERE id LIKE 'x'", "id"),
+    ("SELECT name || id FROM t", "name || id"),
+    ("SELECT '1' + id FROM t", "'1' + id"),
+    ("SELECT id, name FROM t UNION ALL SELECT id, amount FROM t", "amount"),
+    ("SELECT x FROM (SELECT id AS x FROM t UNION SELECT name FROM t)", "name"),
+    ("VALUES (1, 'a'), (2, 3)", "3"),
+    ("SELECT id FROM t UNION ALL SELECT id FROM t WHERE name > 1", "name > 1"),
+    ("CREATE TABLE n (a INT, b AS COALESCE(a, 'x'))", "'x'"),
+];
+
+#[test]
+fn types_that_do_not_go_together_are_refused_at_the_part_that_does_not() {
+    for (statement, caret) in MISFITS {
+        let mut kit = kit(1);
+        let errors =
+            kit.compile(&format!("{TABLES}{statement};")).err().unwrap_or_else(|| panic!("taken: {statement}"));
+        let [d] = errors.as_slice() else { panic!("one error: {statement}: {errors:#?}") };
+        assert!(matches!(d.code.0, 2100 | 2101), "{d:#?}");
+        assert_eq!(kit.sources.text(d.span().unwrap()), *caret, "{statement}: {d}");
+    }
+    for taken in [
+        "SELECT CASE WHEN id > 1 THEN 1 WHEN id > 2 THEN 1.5 ELSE NULL END FROM t",
+        "SELECT COALESCE(NULL, name, 'x'), IF(id > 1, NULL, amount), NULLIF(id, 1.5) FROM t",
+        "SELECT id FROM t WHERE LOCALTIMESTAMP > '2024-01-01 00:00:00' AND CURRENT_DATE IN ('2024-01-01')",
+        "SELECT id, name FROM t UNION ALL SELECT amount, 'x' FROM t",
+        "VALUES (1, 'a', NULL, 1e3), (2.5, 'bc', 3, 2)",
+        "SELECT LOCALTIMESTAMP - INTERVAL '1' DAY, CURRENT_DATE FROM t WHERE name LIKE 'a%'",
+    ] {
+        kit(1).compile(&format!("{TABLES}{taken};")).unwrap_or_else(|e| panic!("{taken}: {e:#?}"));
+    }
+}
+
+#[test]
+fn batch_mode_is_no_way_out_where_it_refuses_too() {
+    for (query, batch_helps) in [
+        ("SELECT a.id FROM t AS a JOIN t AS b ON a.id = b.id", true),
+        ("SELECT a.id FROM t AS a, t AS b WHERE a.id = b.id", true),
+        ("SELECT id, u FROM t CROSS JOIN UNNEST(ARRAY[1, 2]) AS x (u)", false),
+        ("SELECT id, u FROM t, UNNEST(ARRAY[1, 2]) AS x (u)", false),
+        ("SELECT t.id FROM t JOIN t AS b USING (id)", false),
+        ("SELECT id FROM t WHERE id IN (SELECT id FROM t) ORDER BY id", false),
+        ("SELECT id, COUNT(*) FROM t GROUP BY id, TUMBLE(LOCALTIMESTAMP, INTERVAL '1' MINUTE) ORDER BY id", false),
+        ("SELECT window_start FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(id), INTERVAL '1' MINUTE)) LIMIT 1", false),
+    ] {
+        let errors = kit(1).compile(&format!("{TABLES}{query};")).unwrap_err();
+        assert!(errors.iter().all(|d| d.code.0 == 1900), "{errors:#?}");
+        let helps = errors.iter().any(|d| d.help.iter().any(|h| h.contains("'batch'")));
+        assert_eq!(helps, batch_helps, "{query}: {errors:#?}");
+        let batch = kit(1).compile(&format!("SET 'execution.runtime-mode' = 'batch'; {TABLES}{query};"));
+        assert_eq!(batch.is_ok(), batch_helps, "{query}: {:#?}", batch.err());
+    }
+}
+
+#[test]
+fn literals_fit_columns_of_a_length() {
+    let sink = "CREATE TABLE c (a CHAR(3), b VARCHAR(5)) WITH ('connector' = 'mem');";
+    for taken in [
+        "SELECT 'ab', 'abc'",
+        "VALUES ('ab', 'abc')",
+        "VALUES ('a', 'abc'), ('abc', 'a'), (NULL, 'abcdef')",
+        "SELECT CASE WHEN id > 1 THEN 'ab' ELSE 'cd' END, CASE WHEN id > 1 THEN 'x' ELSE name END FROM t",
+        "SELECT COALESCE(CAST(name AS CHAR(2)), 'xx'), IF(id > 1, 'a', 'bc') FROM t",
+        "SELECT 'ab', name FROM t UNION ALL SELECT 'cd', 'x' FROM t",
+    ] {
+        kit(1).compile(&format!("{TABLES}{sink} INSERT INTO c {taken};")).unwrap_or_else(|e| panic!("{taken}: {e:#?}"));
+    }
+    for refused in ["SELECT name, name FROM t", "SELECT CASE WHEN id > 1 THEN 'ab' ELSE 'c' END, 'x' FROM t"] {
+        let errors = kit(1).compile(&format!("{TABLES}{sink} INSERT INTO c {refused};")).unwrap_err();
+        assert_eq!(errors[0].code.0, 2401, "{refused}: {errors:#?}");
+    }
 }

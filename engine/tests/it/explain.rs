@@ -67,3 +67,45 @@ fn secrets_are_in_no_plan_and_no_definition() {
     let shown = explain(1, &format!("{TABLES}SHOW CREATE TABLE orders;"));
     assert!(!shown.contains("canary") && shown.contains("'password' = '***'"), "{shown}");
 }
+
+#[test]
+fn the_execution_plan_is_one_json_document_with_flinks_fields() {
+    let script = format!(
+        "{TABLES}EXPLAIN JSON_EXECUTION_PLAN, PLAN_ADVICE SELECT unused, COUNT(DISTINCT id) FROM orders GROUP BY unused;"
+    );
+    let text = explain(2, &script);
+    let plan: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let nodes = plan["nodes"].as_array().unwrap();
+    let facts: Vec<String> = nodes
+        .iter()
+        .map(|n| {
+            let from: Vec<String> = n["predecessors"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|p| format!("{} {}", p["id"], p["ship_strategy"].as_str().unwrap()))
+                .collect();
+            format!(
+                "{} {} | {} | {} <- {}",
+                n["id"],
+                n["type"].as_str().unwrap(),
+                n["pact"].as_str().unwrap(),
+                n["parallelism"],
+                from.join(", ")
+            )
+        })
+        .collect();
+    insta::assert_debug_snapshot!(facts);
+    assert!(nodes.iter().all(|n| n["operator"].is_string() && n["contents"].is_string()), "{text}");
+    assert_eq!(plan["advice"].as_array().unwrap().len(), 1, "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn advice_stands_below_the_plan_or_says_that_there_is_none() {
+    let advised = explain(1, &format!("{TABLES}EXPLAIN PLAN_ADVICE SELECT COUNT(DISTINCT id) FROM orders;"));
+    let line = advised.lines().last().unwrap();
+    assert!(line.starts_with("advice[1]: [ADVICE] ") && line.contains("COUNT(DISTINCT id)"), "{advised}");
+    let plain = explain(1, &format!("{TABLES}EXPLAIN PLAN_ADVICE, CHANGELOG_MODE SELECT id FROM orders;"));
+    assert_eq!(plain.lines().last(), Some("No available advice..."), "{plain}");
+}

@@ -18,7 +18,7 @@ use sqlparser::ast::{self as sql, Spanned as _, VisitMut as _};
 use super::names::{Found, Scope};
 use super::{Prepass, quoted};
 use crate::bind::functions::{CAST_PREFIX, Kind, TRY_CAST_PREFIX};
-use crate::error::{self, at, did_you_mean};
+use crate::error::{self, at, did_you_mean, unsupported};
 
 /// Where an expression stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,6 +339,15 @@ impl Rewriter<'_, '_> {
             }
             Some(Kind::Scalar | Kind::Aggregate | Kind::BatchAggregate) => {}
             Some(Kind::Window) if f.over.is_some() => {}
+            Some(Kind::Window) if PLAIN_AGGREGATES.contains(&name.as_str()) => {
+                let what = format!("the aggregate {} without OVER", written.to_uppercase());
+                self.pass.errors.push(
+                    unsupported(what, name_span).with_help(
+                        "MIN and MAX do not depend on the order of rows; MIN(ts) says when the first row came",
+                    ),
+                );
+            }
+            _ if is_group_window(&name) => self.pass.refuse_window(&written, name_span),
             Some(Kind::Window) => {
                 let message = format!("{} needs OVER (…)", written.to_uppercase());
                 self.pass.errors.push(at(error::BAD_EXPRESSION, span, message, "no OVER"));
@@ -388,7 +397,7 @@ impl Rewriter<'_, '_> {
         *e = match unit {
             None => call(name, vec![inner]),
             Some(unit) => {
-                let to = format!("{name}_to");
+                let to = format!("${name}_to");
                 if self.pass.context.functions.kind(&to) != Some(Kind::Scalar) {
                     self.pass.refuse(format!("{}(… TO unit)", name.to_uppercase()), span);
                 }
@@ -462,6 +471,15 @@ impl Rewriter<'_, '_> {
             _ => {}
         }
     }
+}
+
+/// What Flink computes over groups too, and DataFusion's library has as functions with OVER only.
+const PLAIN_AGGREGATES: &[&str] = &["first_value", "last_value"];
+
+/// `TUMBLE(…)` and its like in GROUP BY, and what reads their ends.
+fn is_group_window(name: &str) -> bool {
+    let base = ["_start", "_end", "_rowtime", "_proctime"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
+    matches!(base, "tumble" | "hop" | "session")
 }
 
 fn is_pseudo(f: &sql::Function) -> bool {

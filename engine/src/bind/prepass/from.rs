@@ -1,12 +1,13 @@
 //! FROM: which relations a SELECT reads, and what is refused there.
 
-use dflow_common::Span;
+use dflow_common::{Span, SqlType};
 use dflow_dsl::ast as dsl;
 use sqlparser::ast::{self as sql, Spanned as _};
 
 use super::expr::Place;
 use super::names::{Relation, Scope, ScopeColumn};
-use super::{Ctes, Prepass, rename};
+use super::{Ctes, Prepass, Referenced, rename};
+use crate::bind::views;
 use crate::catalog::Object;
 use crate::error;
 
@@ -15,21 +16,28 @@ impl Prepass<'_> {
     pub(super) fn from(&mut self, items: &mut [sql::TableWithJoins], ctes: &Ctes) -> Scope {
         let mut scope = Scope::default();
         for (i, item) in items.iter_mut().enumerate() {
-            if i > 0 {
-                let span = self.place(item.relation.span());
+            let span = self.place(item.relation.span());
+            let before = self.errors.len();
+            self.table_with_joins(item, ctes, &mut scope);
+            if i > 0 && !self.refused_since(before) {
                 self.refuse_in_stream("a join by comma", span);
             }
-            self.table_with_joins(item, ctes, &mut scope);
         }
         scope
+    }
+
+    /// Whether something was refused by name since there were `before` errors: what it is joined with is no news then.
+    fn refused_since(&self, before: usize) -> bool {
+        self.errors[before..].iter().any(|d| d.code == error::UNSUPPORTED.code)
     }
 
     fn table_with_joins(&mut self, item: &mut sql::TableWithJoins, ctes: &Ctes, scope: &mut Scope) {
         self.relation(&mut item.relation, ctes, scope);
         for join in &mut item.joins {
             let span = self.place(join.relation.span());
-            self.refuse_in_stream("JOIN", span);
+            let before = self.errors.len();
             self.relation(&mut join.relation, ctes, scope);
+            let refused = self.refused_since(before);
             use sql::JoinOperator as J;
             match &mut join.join_operator {
                 J::Join(c)
@@ -40,11 +48,17 @@ impl Prepass<'_> {
                 | J::RightOuter(c)
                 | J::FullOuter(c)
                 | J::CrossJoin(c) => match c {
-                    sql::JoinConstraint::On(e) => self.expr(e, scope, Place::Scalar),
-                    sql::JoinConstraint::None => {}
                     // Their merged columns would need Flink's rules for `*`.
                     sql::JoinConstraint::Using(_) => self.refuse("JOIN … USING", span),
                     sql::JoinConstraint::Natural => self.refuse("NATURAL JOIN", span),
+                    sql::JoinConstraint::On(_) | sql::JoinConstraint::None => {
+                        if !refused {
+                            self.refuse_in_stream("JOIN", span);
+                        }
+                        if let sql::JoinConstraint::On(e) = c {
+                            self.expr(e, scope, Place::Scalar);
+                        }
+                    }
                 },
                 _ => self.refuse("this kind of join", span),
             }
@@ -81,14 +95,14 @@ impl Prepass<'_> {
             }
             other => {
                 scope.poisoned = true;
-                let what = match other {
+                let what: String = match other {
                     sql::TableFactor::TableFunction { expr: sql::Expr::Function(f), .. } => {
-                        format!("the table function {}", f.name.to_string().to_uppercase())
+                        return self.refuse_table_function(&f.name, span);
                     }
                     sql::TableFactor::TableFunction { .. } => "TABLE(…)".into(),
                     sql::TableFactor::Function { args, .. } => match args.first() {
                         Some(sql::FunctionArg::Unnamed(sql::FunctionArgExpr::Expr(sql::Expr::Function(f)))) => {
-                            format!("the table function {}", f.name.to_string().to_uppercase())
+                            return self.refuse_table_function(&f.name, span);
                         }
                         _ => "a table function".into(),
                     },
@@ -101,6 +115,14 @@ impl Prepass<'_> {
                 };
                 self.refuse(what, span);
             }
+        }
+    }
+
+    fn refuse_table_function(&mut self, name: &sql::ObjectName, span: Span) {
+        let name = name.to_string().trim_matches('`').to_uppercase();
+        match name.as_str() {
+            "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" => self.refuse_window(&name, span),
+            _ => self.refuse(format!("the table function {name}"), span),
         }
     }
 
@@ -122,7 +144,7 @@ impl Prepass<'_> {
         };
         if args.is_some() {
             scope.poisoned = true;
-            return self.refuse(format!("the table function {}", name.to_string().to_uppercase()), span);
+            return self.refuse_table_function(name, span);
         }
         if version.is_some() {
             self.refuse("FOR SYSTEM_TIME AS OF", span);
@@ -174,18 +196,20 @@ impl Prepass<'_> {
             }
         };
         let hint = self.table_hints(last_span, matches!(object, Object::Table(_)));
-        let (columns, internal): (Vec<ScopeColumn>, _) = match &object {
+        let typed = |(name, ty): (&String, &SqlType)| ScopeColumn { name: name.clone(), ty: Some(ty.clone()) };
+        let (columns, referenced): (Vec<ScopeColumn>, _) = match &object {
             Object::Table(t) => {
-                let columns =
-                    t.columns.iter().map(|c| ScopeColumn { name: c.name.clone(), ty: Some(c.ty.clone()) }).collect();
-                (columns, self.table(t, hint, name_span))
+                (t.columns.iter().map(|c| typed((&c.name, &c.ty))).collect(), Referenced::Table(t.clone()))
             }
-            Object::View(v) => {
-                let columns =
-                    v.columns.iter().map(|(n, t)| ScopeColumn { name: n.clone(), ty: Some(t.clone()) }).collect();
-                (columns, self.register(object.clone(), hint, name_span))
-            }
+            Object::View(v) => match views::open(self.context, v, name_span) {
+                Ok(view) => (view.columns.iter().map(|(n, t)| typed((n, t))).collect(), Referenced::View(view)),
+                Err(errors) => {
+                    scope.poisoned = true;
+                    return self.errors.extend(errors);
+                }
+            },
         };
+        let internal = self.register(referenced, hint, name_span);
         let id = alias.is_none().then(|| object.id().clone());
         let visible = alias.as_ref().map_or(own, |a| a.name.value.clone());
         let columns = renamed(columns, alias.as_ref());

@@ -29,18 +29,29 @@ use indexmap::IndexMap;
 use sqlparser::ast::{self as sql, Spanned as _};
 
 use crate::bind::Functions;
+use crate::bind::views::{Chain, OpenedView};
 use crate::catalog::{Catalog, Table};
 use crate::error::{self, at, unsupported};
 use crate::settings::RuntimeMode;
 
 use names::{Namer, Relation, Scope, ScopeColumn};
 
-/// A table a query reads, with the options of its hint.
+/// The way out where only a stream refuses.
+const BATCH_RUNS_IT: &str = "over bounded tables, SET 'execution.runtime-mode' = 'batch' runs it";
+
+/// A table or view a query reads, with the options of its hint.
 #[derive(Clone, Debug)]
 pub(crate) struct TableRef {
-    pub(crate) object: crate::catalog::Object,
+    pub(crate) referenced: Referenced,
     pub(crate) hint: Vec<RawOption>,
     pub(crate) span: Span,
+}
+
+/// What a name in FROM stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Referenced {
+    Table(Arc<Table>),
+    View(OpenedView),
 }
 
 /// A query that is ready to be planned.
@@ -67,6 +78,8 @@ pub(crate) struct Context<'a> {
     pub(crate) expand: &'a Expand,
     /// The text, for the places of errors.
     pub(crate) sources: &'a SourceMap,
+    /// The views whose queries are being bound.
+    pub(crate) views: Option<&'a Chain<'a>>,
 }
 
 /// Prepares a query.
@@ -78,7 +91,7 @@ pub(crate) fn query(context: Context<'_>, query: &dsl::Query) -> Result<Prepared
     let mut pass = Prepass::new(context, query.span, &query.hints);
     let names = pass.query(&mut ast, &Ctes::default());
     pass.unused_hints();
-    if pass.errors.is_empty() { Ok(Prepared { ast, tables: pass.tables, names }) } else { Err(pass.errors) }
+    if pass.errors.is_empty() { Ok(Prepared { ast, tables: pass.tables, names }) } else { Err(pass.into_errors()) }
 }
 
 /// Prepares an expression over the columns of a table.
@@ -130,6 +143,24 @@ impl<'a> Prepass<'a> {
         self.errors.push(unsupported(what, span));
     }
 
+    /// Refuses a window, with what can be written meanwhile.
+    fn refuse_window(&mut self, name: &str, span: Span) {
+        let what = format!("the window {}", name.to_uppercase());
+        self.errors.push(unsupported(what, span).with_help(
+            "GROUP BY FLOOR(ts TO MINUTE), or another unit, groups by time too: its results are corrected as rows arrive",
+        ));
+    }
+
+    /// What was found. Batch mode is no way out of a query in which it refuses something too.
+    fn into_errors(mut self) -> Vec<Diagnostic> {
+        let batch_refuses =
+            self.errors.iter().any(|d| d.code == error::UNSUPPORTED.code && !d.help.iter().any(|h| h == BATCH_RUNS_IT));
+        if batch_refuses {
+            self.errors.iter_mut().for_each(|d| d.help.retain(|h| h != BATCH_RUNS_IT));
+        }
+        self.errors
+    }
+
     /// Refuses what only batch mode can do so far.
     fn refuse_in_stream(&mut self, what: impl std::fmt::Display, span: Span) {
         if self.streaming() {
@@ -140,7 +171,7 @@ impl<'a> Prepass<'a> {
                     format!("{what} is valid Flink SQL, but dflow does not support it in a stream"),
                     "not supported in a stream",
                 )
-                .with_help("over bounded tables, SET 'execution.runtime-mode' = 'batch' runs it"),
+                .with_help(BATCH_RUNS_IT),
             );
         }
     }
@@ -454,13 +485,9 @@ impl<'a> Prepass<'a> {
         all
     }
 
-    /// Registers a table and returns the name DataFusion sees.
-    fn table(&mut self, table: &Arc<Table>, hint: Vec<RawOption>, span: Span) -> sql::ObjectName {
-        self.register(crate::catalog::Object::Table(table.clone()), hint, span)
-    }
-
-    fn register(&mut self, object: crate::catalog::Object, hint: Vec<RawOption>, span: Span) -> sql::ObjectName {
-        self.tables.push(TableRef { object, hint, span });
+    /// Registers a table or view and returns the name DataFusion sees.
+    fn register(&mut self, referenced: Referenced, hint: Vec<RawOption>, span: Span) -> sql::ObjectName {
+        self.tables.push(TableRef { referenced, hint, span });
         sql::ObjectName::from(vec![quoted(&format!("$t{}", self.tables.len() - 1))])
     }
 }

@@ -5,6 +5,7 @@
 
 mod add;
 mod functions;
+mod local;
 mod parse;
 mod pattern;
 
@@ -20,6 +21,7 @@ use datafusion::common::{Result, exec_err};
 
 pub(super) use add::FUNCTIONS as ADD_FUNCTIONS;
 pub(super) use functions::FUNCTIONS;
+pub use local::local_batch;
 pub(crate) use parse::parse_time;
 pub use parse::parse_timestamp;
 pub use pattern::Pattern;
