@@ -11,6 +11,7 @@
 //! The session's `net_write_timeout` is an hour ([`crate::client`]): a server waits for a reader that is held up.
 
 use std::panic::AssertUnwindSafe;
+use std::task::Poll;
 use std::time::Duration;
 
 use dflow_common::env::Env;
@@ -27,10 +28,13 @@ use crate::binlog::frame::HEADER_BYTES;
 use crate::binlog::position::{Point, Seen};
 use crate::client::error::unreachable_server;
 use crate::client::{Endpoint, Place, ServerInfo, connect};
-use crate::error;
+use crate::error::{self, Error};
 
 /// Heartbeats that may be missing before the connection counts as dead.
 const SILENCE_HEARTBEATS: u32 = 3;
+/// Time for what has arrived to be noticed, after a reader was held up.
+const ARRIVAL: Duration = Duration::from_millis(50);
+
 /// How to read a log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -48,6 +52,8 @@ pub struct LogConnection {
     server_id: u32,
     stream: BinlogStream,
     silence: Duration,
+    /// When the last packet came.
+    heard: Duration,
     packet: Vec<u8>,
 }
 
@@ -93,7 +99,8 @@ impl LogConnection {
         let stream = stream.map_err(|e| refused(endpoint, &server, server_id, from, &e))?;
         let silence = options.heartbeat * SILENCE_HEARTBEATS;
         let (env, endpoint) = (env.clone(), endpoint.clone());
-        Ok(Self { env, endpoint, server, server_id, stream, silence, packet: Vec::new() })
+        let heard = env.clock.monotonic();
+        Ok(Self { env, endpoint, server, server_id, stream, silence, heard, packet: Vec::new() })
     }
 
     /// The next packet, an event from its header to its checksum. `from` is where reading began, for messages.
@@ -105,26 +112,42 @@ impl LogConnection {
     /// Cancel safe: a packet is either returned or still to come.
     pub async fn next(&mut self, from: &Point) -> Result<&[u8]> {
         loop {
-            let at = self.endpoint.shown();
-            // The client library panics on an event that is shorter than it says.
-            let next = AssertUnwindSafe(self.stream.next()).catch_unwind();
-            let event = match select(std::pin::pin!(next), self.env.clock.sleep(self.silence)).await {
-                Either::Left((Ok(Some(Ok(event))), _)) => event,
-                Either::Left((Ok(Some(Err(e))), _)) => {
-                    return Err(refused(&self.endpoint, &self.server, self.server_id, from, &e));
-                }
-                Either::Left((Ok(None), _)) => return Err(unreachable_server(&at, "the server ended the log")),
-                Either::Left((Err(_), _)) => return Err(unreachable_server(&at, "a packet of the log was cut")),
-                Either::Right(_) => {
-                    return Err(unreachable_server(&at, &format!("the log was silent for {:?}", self.silence)));
+            let event = {
+                // The client library panics on an event that is shorter than it says.
+                let mut next = std::pin::pin!(AssertUnwindSafe(self.stream.next()).catch_unwind());
+                match futures::poll!(&mut next) {
+                    // What has arrived is taken without a timer.
+                    Poll::Ready(event) => Some(event),
+                    Poll::Pending => {
+                        // Against a deadline: a wait that is dropped now and then would never end.
+                        let passed = self.env.clock.monotonic().saturating_sub(self.heard);
+                        let left = self.silence.saturating_sub(passed).max(ARRIVAL);
+                        match select(next, self.env.clock.sleep(left)).await {
+                            Either::Left((event, _)) => Some(event),
+                            Either::Right(_) => None,
+                        }
+                    }
                 }
             };
+            let event = match event {
+                Some(Ok(Some(Ok(event)))) => event,
+                Some(Ok(Some(Err(e)))) => return Err(refused(&self.endpoint, &self.server, self.server_id, from, &e)),
+                Some(Ok(None)) => return Err(self.broken("the server ended the log")),
+                Some(Err(_)) => return Err(self.broken("a packet of the log was cut")),
+                None => return Err(self.broken(&format!("the log was silent for {:?}", self.silence))),
+            };
+            self.heard = self.env.clock.monotonic();
             // The library adds the events of a compressed transaction behind it; they are decoded with it.
             if event.footer().get_checksum_enabled() {
                 write_packet(&event, &mut self.packet);
                 return Ok(&self.packet);
             }
         }
+    }
+
+    #[cold]
+    fn broken(&self, why: &str) -> Error {
+        unreachable_server(&self.endpoint.shown(), why)
     }
 
     /// Ends it; the server notices.

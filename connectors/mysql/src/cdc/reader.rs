@@ -9,6 +9,7 @@ use std::time::Duration;
 use dflow_common::Classified;
 use dflow_common::env::Env;
 use dflow_connector_api::error::Result;
+use futures::future::BoxFuture;
 
 use super::error::{SERVER_ID_TAKEN, server_id_clash};
 use super::log::{LogConnection, LogOptions};
@@ -29,6 +30,9 @@ pub struct LogReader<R> {
     options: LogOptions,
     assembler: Assembler<R>,
     connection: Option<LogConnection>,
+    opening: Option<BoxFuture<'static, Result<LogConnection>>>,
+    /// The wait before the next opening.
+    pause: Option<BoxFuture<'static, ()>>,
     /// Connections in a row that gave no packet.
     failures: u32,
     /// Connections that the server ended for another reader with our number, and when the last one was.
@@ -46,6 +50,8 @@ impl<R: Router> LogReader<R> {
             options,
             assembler,
             connection: None,
+            opening: None,
+            pause: None,
             failures: 0,
             clashes: (0, Duration::ZERO),
             waiting: None,
@@ -93,15 +99,28 @@ impl<R: Router> LogReader<R> {
                 server = self.endpoint.shown(),
                 "the log connection broke: {broken}"
             );
-            self.env.clock.sleep(backoff(&self.env, self.failures)).await;
+            self.pause = Some(self.env.clock.sleep(backoff(&self.env, self.failures)));
         }
     }
 
     async fn try_advance(&mut self) -> Result<Outcome> {
+        if let Some(pause) = &mut self.pause {
+            pause.await;
+            self.pause = None;
+        }
         if self.connection.is_none() {
-            let from = self.assembler.reopen();
-            let opened = LogConnection::open(&self.env, &self.endpoint, &self.options, &from, Duration::ZERO).await?;
-            self.connection = Some(opened);
+            // Kept here: an opening that is dropped now and then would never end.
+            let opening = match self.opening.take() {
+                Some(opening) => opening,
+                None => {
+                    let (env, endpoint, options) = (self.env.clone(), self.endpoint.clone(), self.options.clone());
+                    let from = self.assembler.reopen();
+                    Box::pin(async move { LogConnection::open(&env, &endpoint, &options, &from, Duration::ZERO).await })
+                }
+            };
+            let opened = self.opening.insert(opening).await;
+            self.opening = None;
+            self.connection = Some(opened?);
         }
         let Some(connection) = &mut self.connection else { return Ok(Outcome::Done) };
         let packet = connection.next(self.assembler.start()).await?;

@@ -9,3 +9,4 @@ mod keys;
 mod kit;
 mod race;
 mod restart;
+mod values;

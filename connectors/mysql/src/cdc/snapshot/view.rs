@@ -189,7 +189,10 @@ impl Views {
         let endpoint = &shared.options().endpoint;
         let mut follower = match self.follower.take() {
             Some(follower) => follower,
-            None => self.new_follower(marks::safe_start(session, endpoint).await?),
+            None => {
+                let start = marks::safe_start(session, endpoint).await?;
+                self.new_follower(start)
+            }
         };
         let end = marks::log_end(session, endpoint).await?;
         self.follow(&mut follower, &end, false).await?;
