@@ -56,7 +56,7 @@ fn run(name: &str, table: &'static str, wanted: &[Wanted], file: &[u8]) -> Resul
     let output = Output::new(schema, wanted, policy, false)?;
     let start = Position::new("s", Point { at: FilePosition::new("log.1", FilePosition::FIRST), seen: None });
     let declared = Declared { wanted: wanted.to_vec(), output };
-    let mut log = Assembler::new(start, vec![declared], policy, Table(table));
+    let mut log = Assembler::new(start, vec![declared], Table(table));
     let begun = Instant::now();
     let (mut rows, mut bytes) = (0, 0);
     for _ in 0..ROUNDS {

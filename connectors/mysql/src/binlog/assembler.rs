@@ -20,7 +20,6 @@ use std::sync::Arc;
 use dflow_common::{ChangeBatch, RowKind};
 
 use super::bytes::{Cursor, Fault};
-use super::column::sink::Policy;
 use super::compress;
 use super::event::{DUMMY_TABLE_ID, Event, Rows, RowsKind, kind};
 use super::frame::{Frame, Framer};
@@ -128,7 +127,6 @@ pub struct Assembler<R> {
     start: Point,
     router: R,
     outputs: Vec<Declared>,
-    policy: Policy,
     /// `None` for tables nobody reads.
     tables: HashMap<u64, Option<Table>>,
     catalog: HashMap<(String, String), Vec<CatalogColumn>>,
@@ -143,14 +141,13 @@ pub struct Assembler<R> {
 
 impl<R: Router> Assembler<R> {
     /// Goes on at a position.
-    pub fn new(position: Position, outputs: Vec<Declared>, policy: Policy, router: R) -> Self {
+    pub fn new(position: Position, outputs: Vec<Declared>, router: R) -> Self {
         Self {
             start: position.start().clone(),
             framer: Framer::new(position.start().at.clone()),
             tracker: Tracker::new(position),
             router,
             outputs,
-            policy,
             tables: HashMap::new(),
             catalog: HashMap::new(),
             notices: Vec::new(),
@@ -417,7 +414,8 @@ impl<R: Router> Assembler<R> {
     fn feeds(&mut self, map: &TableMap, place: Place<'_>) -> Result<Vec<Feed>, Error> {
         let mut feeds = Vec::new();
         for output in self.router.route(&map.database, &map.table) {
-            let decoder = TableDecoder::compile(map, &self.outputs[output].wanted, &self.policy, place)?;
+            let Declared { wanted, output: rows } = &self.outputs[output];
+            let decoder = TableDecoder::compile(map, wanted, rows.policy(), place)?;
             let gate = self.router.gate(output, &map.database, &map.table);
             let gate = match gate.and_then(|i| Some((i, self.gates.get(i)?.as_ref()?))) {
                 Some((i, gate)) => {

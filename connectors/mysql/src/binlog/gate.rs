@@ -99,9 +99,10 @@ impl Gate {
     }
 }
 
-/// Places of two logs have no order: the later log is behind whatever it follows.
+/// Places of two logs have no order: the later log is behind whatever it follows. Before its first packet a reader that goes by
+/// transaction ids has no file: it is behind nothing.
 fn is_behind(at: &FilePosition, mark: &FilePosition) -> bool {
-    at.compare(mark).is_none_or(|order| order == Ordering::Greater)
+    at.compare(mark).map_or(!at.file.is_empty(), |order| order == Ordering::Greater)
 }
 
 #[cfg(test)]
@@ -128,6 +129,7 @@ mod tests {
         assert!(!gate.is_past(&at(1500)) && gate.is_past(&at(1501)));
         assert_eq!(gate.last, at(1500));
         assert!(gate.is_past(&FilePosition::new("b.000008", 4)));
+        assert!(!gate.is_past(&FilePosition::default()), "a reader that does not know yet where it is");
     }
 
     #[test]

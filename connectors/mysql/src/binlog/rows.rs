@@ -79,6 +79,11 @@ impl Output {
         Ok(Self { schema, sinks, kinds: Vec::new(), bytes: 0, context: Context::new(policy), append_only })
     }
 
+    /// What happens to values that do not fit.
+    pub fn policy(&self) -> &Policy {
+        &self.context.policy
+    }
+
     /// Rows in it.
     pub fn rows(&self) -> usize {
         self.kinds.len()

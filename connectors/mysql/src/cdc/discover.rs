@@ -46,7 +46,7 @@ pub(super) async fn discover(env: Env, shared: Arc<Shared>, is_first: bool) -> R
         None
     };
     let mut plans = Vec::new();
-    for captured in &shared.captured {
+    for (i, captured) in shared.captured.iter().enumerate() {
         let tables = catalog::list(&mut session, endpoint, &captured.options.tables).await?;
         if tables.is_empty() && is_first && captured.options.startup.reads_tables() {
             let filter = captured.options.tables.to_string();
@@ -57,7 +57,7 @@ pub(super) async fn discover(env: Env, shared: Arc<Shared>, is_first: bool) -> R
             continue;
         }
         for table in &tables {
-            let plan = Plan::new(&captured.output.table, table, &captured.options.snapshot);
+            let plan = Plan::new(shared.name(i), table, &captured.options.snapshot);
             plans.push(plan.map_err(|e| e.at_default(captured.span))?);
         }
     }

@@ -389,16 +389,16 @@ impl CdcEnumerator {
 
     /// What the log is read for: declared tables; with their tables when others are new at the next restart.
     fn captures(&self) -> Vec<Capture> {
-        let capture = |c: &Arc<super::source::Captured>| {
-            let name = &c.output.table;
+        let capture = |(i, c): (usize, &Arc<super::source::Captured>)| {
+            let name = self.shared.name(i);
             let is_limited = c.options.takes_new_tables && c.options.startup.reads_tables();
-            let read = self.state.tables.iter().map(|t| &t.plan).filter(|p| p.output == *name);
+            let read = self.state.tables.iter().map(|t| &t.plan).filter(|p| p.output == name);
             let read = read.map(|p| (p.database.clone(), p.table.clone()));
-            let known = self.state.known.iter().filter(|k| k.output == *name);
+            let known = self.state.known.iter().filter(|k| k.output == name);
             let known = known.map(|k| (k.database.clone(), k.table.clone()));
-            Capture { output: name.clone(), tables: is_limited.then(|| read.chain(known).collect()) }
+            Capture { output: name.to_owned(), tables: is_limited.then(|| read.chain(known).collect()) }
         };
-        self.shared.captured.iter().map(capture).collect()
+        self.shared.captured.iter().enumerate().map(capture).collect()
     }
 
     /// Where a log that was put down goes on: there, unless it is behind the mark of a new table. Then it begins where the new
@@ -564,7 +564,7 @@ mod tests {
         let later =
             json!({"version": 2, "start": null, "tables": [], "known": [], "marks": [], "log": "waits", "logs": 0});
         for state in [json!({"files": []}), later] {
-            let shared = Arc::new(Shared { captured: vec![] });
+            let shared = Arc::new(Shared::new(vec![]));
             let error = CdcEnumerator::new(shared, &context, Some(state)).err().unwrap();
             assert_eq!(error.code(), error::STATE_UNREADABLE.code, "{error}");
         }

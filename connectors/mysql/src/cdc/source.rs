@@ -54,17 +54,35 @@ impl Captured {
 pub struct Shared {
     /// The declared tables, in the order of the outputs.
     pub captured: Vec<Arc<Captured>>,
+    /// What each is called in a checkpoint: its name; from the second on of the same name, with its number.
+    names: Vec<String>,
 }
 
 impl Shared {
+    /// Of these declared tables.
+    pub fn new(captured: Vec<Arc<Captured>>) -> Shared {
+        let mut names: Vec<String> = Vec::with_capacity(captured.len());
+        for c in &captured {
+            let name = &c.output.table;
+            let before = names.iter().filter(|n| n.split('#').next() == Some(name)).count();
+            names.push(if before == 0 { name.clone() } else { format!("{name}#{}", before + 1) });
+        }
+        Shared { captured, names }
+    }
+
+    /// What an output is called in a checkpoint.
+    pub fn name(&self, output: usize) -> &str {
+        &self.names[output]
+    }
+
     /// Of the first declared table; what concerns the server is the same for all.
     pub fn options(&self) -> &CdcOptions {
         &self.captured[0].options
     }
 
-    /// The output of a declared table, by name.
+    /// The output of this [name](Shared::name).
     pub fn output(&self, name: &str) -> Option<usize> {
-        self.captured.iter().position(|c| c.output.table == name)
+        self.names.iter().position(|n| n == name)
     }
 
     /// The outputs of the log, without rows.
@@ -147,7 +165,7 @@ pub fn open(request: &TableRequest, checked: &Options) -> Result<Arc<dyn Source>
 impl CdcSource {
     fn of(captured: Vec<Arc<Captured>>) -> CdcSource {
         let outputs = captured.iter().map(|c| c.output.clone()).collect();
-        CdcSource { shared: Arc::new(Shared { captured }), outputs }
+        CdcSource { shared: Arc::new(Shared::new(captured)), outputs }
     }
 }
 

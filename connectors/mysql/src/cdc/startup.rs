@@ -24,7 +24,6 @@ use super::log::{LogConnection, LogOptions};
 use super::logs::{self, LogFile};
 use super::options::{CdcOptions, Startup};
 use crate::binlog::assembler::{Assembler, Router};
-use crate::binlog::column::sink::Policy;
 use crate::binlog::event::kind;
 use crate::binlog::frame::HEADER_BYTES;
 use crate::binlog::position::{FilePosition, Point, Position};
@@ -89,7 +88,7 @@ impl Search<'_> {
             return Ok(Position::new(end.server, point));
         };
         let point = logs::beginning_of(self.session, endpoint, &file.name).await?;
-        let mut log = Assembler::new(Position::new(end.server.clone(), point), Vec::new(), Policy::default(), Nobody);
+        let mut log = Assembler::new(Position::new(end.server.clone(), point), Vec::new(), Nobody);
         let from = log.start().clone();
         let mut connection =
             LogConnection::open(self.env, endpoint, &log_options(options, self.env), &from, options.connect_patience)

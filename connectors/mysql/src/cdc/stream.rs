@@ -162,9 +162,8 @@ impl LogSplit {
         });
         let captures = state.captures.iter().filter_map(|c| Some((shared.output(&c.output)?, c.tables.clone())));
         let routes = Routes::new(shared, captures.collect(), by_name);
-        let assembler = Assembler::new(state.at.clone(), shared.declared()?, options.policy, routes)
-            .with_gates(gates)
-            .with_ahead(ahead);
+        let assembler =
+            Assembler::new(state.at.clone(), shared.declared()?, routes).with_gates(gates).with_ahead(ahead);
         let log = LogOptions { server_id, heartbeat: options.heartbeat };
         let log = LogReader::new(env.clone(), options.endpoint.clone(), log, assembler);
         let mut split = LogSplit {
@@ -202,7 +201,7 @@ impl LogSplit {
         self.settle();
         let mut state = self.state.clone();
         if !self.pending.is_empty() && !self.ahead.is_empty() {
-            let name = |i: &usize| self.shared.captured[*i].output.table.clone();
+            let name = |i: &usize| self.shared.name(*i).to_owned();
             state.ahead =
                 Some(AheadState { until: self.until.clone(), outputs: self.ahead.iter().map(name).collect() });
         }

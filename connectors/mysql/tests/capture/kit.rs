@@ -24,7 +24,7 @@ use dflow_test_servers::Server;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::recorded::{declared, lines, policy, text};
+use crate::recorded::{declared, lines, text};
 
 /// The systems that every test here runs against.
 pub(crate) const KINDS: [&str; 2] = ["mysql", "mariadb"];
@@ -137,7 +137,7 @@ impl Database {
 
     fn reader_at(&self, at: Position, server_id: u32) -> LogReader<OnlyTable> {
         let outputs = vec![declared(&[text("id")], false)];
-        let log = Assembler::new(at, outputs, policy(), OnlyTable(self.name.clone()));
+        let log = Assembler::new(at, outputs, OnlyTable(self.name.clone()));
         let options = LogOptions { server_id, heartbeat: Duration::from_millis(500) };
         LogReader::new(self.env.clone(), self.options(&[]).endpoint, options, log)
     }

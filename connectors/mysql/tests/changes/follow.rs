@@ -138,3 +138,25 @@ async fn modes_without_tables_begin_in_the_log() {
         early.until_equal(&database.lines(ROWS).await).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_that_is_scanned_twice_has_two_outputs() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 10).await;
+        let declared = database.table(&[("id", bigint()), ("v", text())], &[]);
+        let (ids, all) = (declared.open(Some(&[0])).unwrap(), declared.open(None).unwrap());
+        let both = ids.merge(all.as_ref()).unwrap();
+        let mut run = Run::start(both.as_ref(), &database.env, 1, None);
+        let ids: Vec<String> = database.lines("SELECT CAST(id AS CHAR) FROM t").await;
+        run.until_equal(&ids).await;
+        let expected = database.lines(ROWS).await;
+        run.until("the other scan", |run| run.folds[1].lines() == expected).await;
+        let checkpoint = run.checkpoint();
+        drop(run);
+        database.run("DELETE FROM t WHERE id > 5").await;
+        let mut run = Run::start(both.as_ref(), &database.env, 1, Some(&checkpoint));
+        run.until("changes in both", |run| run.folds.iter().all(|f| f.rows.len() == 5)).await;
+        assert!(run.folds.iter().all(|f| f.faults.is_empty()), "{kind}");
+    }
+}

@@ -408,6 +408,7 @@ impl Run {
                 let missing: Vec<_> = expected.iter().filter(|l| !have.contains(l)).take(5).collect();
                 let extra: Vec<_> = have.iter().filter(|l| !expected.contains(l)).take(5).collect();
                 let n = self.folds[0].changes;
+                self.folds[0].faults.truncate(10);
                 panic!(
                     "{} rows of {}, {n} changes; missing {missing:?}, extra {extra:?}, faults {:?}",
                     have.len(),

@@ -25,16 +25,22 @@ async fn nothing_is_lost_or_doubled_by_restarts_while_rows_change() {
         let u = database.table(&columns, &[chunk, ("table-name", "u")]).named("u").open(None).unwrap();
         let source = t.merge(u.as_ref()).unwrap();
         let writers = Writers::start(&database, number, Duration::from_millis(2)).await;
-        let mut checkpoint = None;
+        let (mut checkpoint, mut met) = (None, 0);
         for restart in 0..restarts() {
             let readers = 1 + database.env.rng.below(3) as usize;
             let mut run = Run::start(source.as_ref(), &database.env, readers, checkpoint.as_ref());
-            // Every other time long enough to get behind the chunks.
-            let steps = if restart % 2 == 0 { 60 } else { 600 };
-            for _ in 0..database.env.rng.below(steps) {
-                run.step_cancelled(Duration::from_millis(50)).await.unwrap();
+            // Somewhere; where some outputs are ahead of others; inside of a transaction.
+            let wanted = ["", r#""ahead""#, r#""inside""#][restart as usize % 3];
+            for _ in 0..600 + database.env.rng.below(100) {
+                run.step_cancelled(Duration::from_millis(20)).await.unwrap();
+                let stop = wanted.is_empty() && database.env.rng.below(60) == 0;
+                if stop || (!wanted.is_empty() && run.checkpoint().splits.contains(wanted)) {
+                    break;
+                }
             }
-            checkpoint = Some(run.checkpoint());
+            let taken = run.checkpoint();
+            met += usize::from(!wanted.is_empty() && taken.splits.contains(wanted));
+            checkpoint = Some(taken);
             // One big transaction of both tables, in which the next checkpoint may fall.
             let big = format!("INSERT INTO u SELECT id + {}, v FROM t", (restart + 1) * 1_000_000);
             database.run(&big).await;
@@ -52,6 +58,7 @@ async fn nothing_is_lost_or_doubled_by_restarts_while_rows_change() {
         })
         .await;
         assert!(run.folds[1].faults.is_empty(), "{kind}: {:?}", run.folds[1].faults.first());
+        assert!(met >= 2, "{kind}: {met} checkpoints were where they were wanted");
     }
 }
 

@@ -16,7 +16,7 @@ use dflow_test_servers::{Proxy, Server};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::recorded::{declared, lines, policy, text};
+use crate::recorded::{declared, lines, text};
 
 const KINDS: [&str; 2] = ["mysql", "mariadb"];
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ impl Database {
 
     fn reader(&self, port: u16, at: Point) -> LogReader<OnlyDatabase> {
         let outputs = vec![declared(&[text("id"), text("v")], false)];
-        let log = Assembler::new(Position::new("s", at), outputs, policy(), OnlyDatabase(self.name.clone()));
+        let log = Assembler::new(Position::new("s", at), outputs, OnlyDatabase(self.name.clone()));
         let mut endpoint = Endpoint::new("127.0.0.1", port);
         endpoint.user = Some("root".into());
         let options = LogOptions { server_id: 5_400 + u32::from(port % 500), heartbeat: HEARTBEAT };

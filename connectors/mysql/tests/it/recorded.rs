@@ -69,7 +69,7 @@ pub(crate) fn start(file: &str) -> Position {
 }
 
 pub(crate) fn assembler(table: &'static str, wanted: &[Wanted], at: Position) -> Assembler<Only> {
-    Assembler::new(at, vec![declared(wanted, false)], policy(), Only(table))
+    Assembler::new(at, vec![declared(wanted, false)], Only(table))
 }
 
 /// Rows as text, in order: kind, then the columns.

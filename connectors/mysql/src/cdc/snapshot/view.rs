@@ -242,7 +242,7 @@ impl Views {
         let options = self.shared.options();
         let log = LogOptions { server_id: self.server_id, heartbeat: FOLLOWER_HEARTBEAT.min(options.heartbeat) };
         let routes = Routes::without_gates(&self.shared);
-        let assembler = Assembler::new(Position::new("", start), Vec::new(), options.policy, routes);
+        let assembler = Assembler::new(Position::new("", start), Vec::new(), routes);
         LogReader::new(self.env.clone(), options.endpoint.clone(), log, assembler)
     }
 
