@@ -94,7 +94,7 @@ pub trait RecordDecoding: Send + Sync {
 pub struct BadRecord {
     /// Bytes before it in the buffer that was decoded.
     pub offset: usize,
-    /// Its length in bytes, without the terminator.
+    /// Its length in bytes, without the terminator; of one that is too long the beginning that is worth showing.
     pub len: usize,
     /// Records before it in this call.
     pub record: u64,
@@ -104,12 +104,15 @@ pub struct BadRecord {
     pub field: Option<String>,
     /// What is wrong, one line; of the record's content at most the beginning of the value that does not fit.
     pub message: String,
+    /// It has more than [`dflow_common::limits::RECORD_BYTES_MAX`] bytes.
+    pub too_long: bool,
 }
 
 /// How far a call to [`RecordDecoder::decode`] came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes consumed: whole records with their terminators. 0 means that more bytes are needed.
+    /// Bytes consumed: whole records with their terminators, but for [`Progress::inside`]. 0 means that more bytes are
+    /// needed.
     pub bytes: usize,
     /// Records consumed, good and bad, without blank lines and headers.
     pub records: u64,
@@ -117,6 +120,9 @@ pub struct Progress {
     pub lines: u64,
     /// Records that were not decoded, in order.
     pub bad: Vec<BadRecord>,
+    /// The bytes consumed end inside a record that is too long and is passed over: what is read next is the rest of it,
+    /// so that nobody else can go on from here.
+    pub inside: bool,
 }
 
 /// Decodes records into columns. Rows collect until [`RecordDecoder::take`].
@@ -125,7 +131,7 @@ pub trait RecordDecoder: Send {
     /// needs no terminator.
     ///
     /// # Errors
-    /// Only what no record can be blamed for, such as a record over [`dflow_common::limits::RECORD_BYTES_MAX`].
+    /// Only what no record can be blamed for.
     fn decode(&mut self, bytes: &[u8], end: bool, max_rows: usize) -> Result<Progress>;
 
     /// Decodes one message. `Err(bad)` leaves no trace in the collected rows.

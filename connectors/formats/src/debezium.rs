@@ -95,9 +95,9 @@ struct DebeziumDecoding {
 }
 
 impl RecordDecoding for DebeziumDecoding {
-    fn decoder(&self, _at_start: bool) -> Box<dyn RecordDecoder> {
+    fn decoder(&self, at_start: bool) -> Box<dyn RecordDecoder> {
         let body = DebeziumBody { values: Values::new(self.rules), schema: self.schema };
-        Box::new(LineDecoder::new(body, Rows::new(&self.request)))
+        Box::new(LineDecoder::new(body, Rows::new(&self.request), at_start))
     }
 
     fn ignores_errors(&self) -> bool {

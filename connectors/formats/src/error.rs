@@ -27,6 +27,11 @@ const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
 
 /// The error for a bad record under policy `fail`; the caller adds the place (`file`, `line`).
 pub fn bad_record(table: &str, bad: &BadRecord) -> Error {
+    if bad.too_long {
+        return Error::new(RECORD_TOO_LONG, format!("bad record in table `{table}`: {}", bad.message))
+            .note("a file that is not of the declared format often looks like one endless record")
+            .help("check the table's 'format' option and the file");
+    }
     let e = Error::new(BAD_RECORD, format!("bad record in table `{table}`: {}", bad.message));
     match &bad.field {
         Some(field) => e.context("field", field.clone()),

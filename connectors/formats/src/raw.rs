@@ -95,8 +95,8 @@ struct RawDecoding {
 }
 
 impl RecordDecoding for RawDecoding {
-    fn decoder(&self, _at_start: bool) -> Box<dyn RecordDecoder> {
-        Box::new(LineDecoder::new(RawBody { big_endian: self.big_endian }, Rows::new(&self.request)))
+    fn decoder(&self, at_start: bool) -> Box<dyn RecordDecoder> {
+        Box::new(LineDecoder::new(RawBody { big_endian: self.big_endian }, Rows::new(&self.request), at_start))
     }
 }
 
@@ -106,6 +106,7 @@ struct RawBody {
 
 impl RecordBody for RawBody {
     const SKIPS_BLANK_LINES: bool = false;
+    const IS_TEXT: bool = false;
 
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<(), BodyFault> {
         // Without a projected column only the number of records counts.

@@ -6,7 +6,8 @@
 //!                        └─> BadRecord{offset, line, field, message}, its rows hidden
 //! ```
 //! # Invariants
-//! * A call consumes whole records only; what it consumed is either in the rows or in `Progress::bad`.
+//! * A call consumes whole records; what it consumed is either in the rows or in `Progress::bad`. Only of a record that
+//!   is too long are parts consumed ([`Progress::inside`]), so that it need not fit into memory.
 //! * A bad record leaves no visible row.
 
 use arrow::datatypes::SchemaRef;
@@ -16,7 +17,7 @@ use dflow_connector_api::format::{BadRecord, FormatRequest, Progress, RecordDeco
 use dflow_connector_api::{Error, FieldMask, Result};
 
 use crate::column::RowBuilder;
-use crate::error::{RECORD_TOO_LONG, TYPE_NOT_SUPPORTED};
+use crate::error::TYPE_NOT_SUPPORTED;
 
 /// The field, when known, and what is wrong.
 pub(crate) type BodyFault = (Option<String>, String);
@@ -25,6 +26,8 @@ pub(crate) type BodyFault = (Option<String>, String);
 pub(crate) trait RecordBody: Send {
     /// Whether empty lines are no records.
     const SKIPS_BLANK_LINES: bool;
+    /// Whether a file is text, which may begin with a byte order mark.
+    const IS_TEXT: bool = true;
 
     /// Appends the record's rows. After an error the rows may be unsettled; the caller repairs them.
     fn decode(&mut self, record: &[u8], rows: &mut Rows) -> Result<(), BodyFault>;
@@ -105,11 +108,27 @@ impl Rows {
 pub(crate) struct LineDecoder<B> {
     body: B,
     rows: Rows,
+    /// Nothing of the file was decoded yet.
+    at_start: bool,
+    /// The rest of a record that is too long is passed over.
+    skipping: bool,
 }
 
 impl<B: RecordBody> LineDecoder<B> {
-    pub(crate) fn new(body: B, rows: Rows) -> Self {
-        Self { body, rows }
+    pub(crate) fn new(body: B, rows: Rows, at_start: bool) -> Self {
+        Self { body, rows, at_start, skipping: false }
+    }
+
+    /// Passes over the rest of a record that is too long.
+    fn skip(&mut self, bytes: &[u8], end: bool, progress: &mut Progress) {
+        let line_feed = memchr::memchr(b'\n', bytes);
+        progress.bytes += line_feed.map_or(bytes.len(), |i| i + 1);
+        self.skipping = line_feed.is_none() && !end;
+        if !self.skipping {
+            progress.records += 1;
+            progress.lines += 1;
+        }
+        progress.inside = self.skipping;
     }
 
     fn record(&mut self, record: &[u8]) -> Result<(), BodyFault> {
@@ -132,40 +151,65 @@ pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r'))
 }
 
-/// Refuses a record that is longer than a record may be.
-pub(crate) fn check_length(len: usize) -> Result<()> {
-    if len <= RECORD_BYTES_MAX {
-        return Ok(());
+/// Bytes of a record that is too long that are shown and kept as a dead letter.
+const TOO_LONG_SHOWN: usize = 1 << 10;
+
+/// A record that is longer than a record may be, at the place where `progress` is.
+pub(crate) fn too_long(progress: &Progress, len: usize) -> BadRecord {
+    BadRecord {
+        offset: progress.bytes,
+        len: len.min(TOO_LONG_SHOWN),
+        record: progress.records,
+        line: progress.lines,
+        field: None,
+        message: format!("a record is longer than {RECORD_BYTES_MAX} bytes"),
+        too_long: true,
     }
-    Err(Error::new(RECORD_TOO_LONG, format!("a record is longer than {RECORD_BYTES_MAX} bytes"))
-        .note("a file that is not of the declared format often looks like one endless record")
-        .help("check the table's 'format' option and the file"))
+}
+
+/// The byte order mark that some programs write in front of UTF-8 text. It is no part of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Bytes of a byte order mark at the front of a file.
+pub(crate) fn byte_order_mark(bytes: &[u8]) -> usize {
+    if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
 }
 
 impl<B: RecordBody> RecordDecoder for LineDecoder<B> {
     fn decode(&mut self, bytes: &[u8], end: bool, max_rows: usize) -> Result<Progress> {
         let mut progress = Progress::default();
+        if self.skipping {
+            self.skip(bytes, end, &mut progress);
+        }
         while self.rows.visible() < max_rows && progress.bytes < bytes.len() {
             let rest = &bytes[progress.bytes..];
             let (line, used) = match memchr::memchr(b'\n', rest) {
                 Some(i) => (&rest[..i], i + 1),
                 None if end => (rest, rest.len()),
-                None => {
-                    check_length(rest.len())?;
+                None if rest.len() > RECORD_BYTES_MAX => {
+                    self.at_start = false;
+                    progress.bad.push(too_long(&progress, rest.len()));
+                    self.skip(rest, end, &mut progress);
                     break;
                 }
+                None => break,
             };
-            check_length(line.len())?;
-            let line = trim_cr(line);
-            if !(B::SKIPS_BLANK_LINES && (line.is_empty() || is_blank(line))) {
+            let mark = if self.at_start && B::IS_TEXT { byte_order_mark(line) } else { 0 };
+            self.at_start = false;
+            let line = trim_cr(&line[mark..]);
+            if line.len() > RECORD_BYTES_MAX {
+                progress.bad.push(too_long(&progress, line.len()));
+                progress.records += 1;
+            } else if !(B::SKIPS_BLANK_LINES && (line.is_empty() || is_blank(line))) {
                 if let Err((field, message)) = self.record(line) {
                     progress.bad.push(BadRecord {
-                        offset: progress.bytes,
+                        offset: progress.bytes + mark,
                         len: line.len(),
                         record: progress.records,
                         line: progress.lines,
                         field,
                         message,
+                        too_long: false,
                     });
                 }
                 progress.records += 1;
@@ -184,6 +228,7 @@ impl<B: RecordBody> RecordDecoder for LineDecoder<B> {
             line: 0,
             field,
             message: text,
+            too_long: false,
         })
     }
 

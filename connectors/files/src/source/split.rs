@@ -188,10 +188,11 @@ impl SplitReader {
 
     fn records(&mut self, fs: &dyn Fs, bin: &mut Bin) -> Result<Option<ChangeBatch>> {
         let Input::Records(records) = &mut self.source else { return Ok(None) };
-        let mut bytes = 0;
+        let (mut bytes, mut inside) = (0, false);
         loop {
             let enough = records.decoder.rows() >= BATCH_ROWS || bytes >= BATCH_BYTES;
-            if enough || records.finished {
+            // A position inside a record that is passed over is nothing to go on from.
+            if (enough && !inside) || records.finished {
                 break;
             }
             let (len, end) = records.decodable(self.position.offset);
@@ -209,7 +210,8 @@ impl SplitReader {
             self.position.lines += progress.lines;
             self.position.rows += progress.records;
             records.done += progress.bytes;
-            let reached = records.stop.is_some_and(|stop| self.position.offset >= stop);
+            inside = progress.inside;
+            let reached = !inside && records.stop.is_some_and(|stop| self.position.offset >= stop);
             if reached || (end && (progress.bytes == 0 || records.done == records.filled)) {
                 records.finished = true;
             } else if progress.bytes == 0 {
@@ -337,7 +339,7 @@ impl Records {
         let all = &self.buffer[self.done..self.filled];
         if let Some(stop) = self.stop {
             // The record that holds the last byte of the range ends at the first line feed from that byte on.
-            let last = usize::try_from(stop - 1 - offset).unwrap_or(usize::MAX);
+            let last = usize::try_from((stop - 1).saturating_sub(offset)).unwrap_or(usize::MAX);
             if let Some(i) = all.get(last..).and_then(|tail| tail.iter().position(|b| *b == b'\n')) {
                 return (last + i + 1, false);
             }

@@ -2,9 +2,9 @@ use std::io::Write;
 
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampMillisecondType;
-use dflow_common::TypeKind;
 use dflow_common::env::{Fs, RealFs};
 use dflow_common::metrics::{BAD_RECORDS, BYTES_IN, DEAD_LETTERS};
+use dflow_common::{Classified, TypeKind};
 use dflow_connector_api::{Boundedness, ReaderEvent, SourceChangelog};
 
 use crate::kit::*;
@@ -216,4 +216,42 @@ async fn files_that_other_programs_packed_are_read() {
             "+I 2024-01-02T03:04:07|\"east\"|21.0|readings.csv.gz",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_long_is_counted_and_passed_over_in_every_range() {
+    // Twice as long as a record may be, with ranges that begin and end inside of it.
+    let long = "x".repeat(2 * dflow_common::limits::RECORD_BYTES_MAX + 17);
+    let text = format!("{{\"id\":1}}\n{{\"id\":\"{long}\"}}\n{{\"id\":2}}\nbad\n{{\"id\":3}}\n");
+    for size in ["1 mb", "20 mb", "100 mb"] {
+        let t = Table::json(&[("dflow.split-size", size), ("json.ignore-parse-errors", "true")]);
+        t.put("a.json", &text);
+        assert_eq!(t.read().await.unwrap(), ["+I 1|∅", "+I 2|∅", "+I 3|∅"], "ranges of {size}");
+        assert_eq!(t.metrics.total(&BAD_RECORDS), 2.0, "ranges of {size}");
+    }
+    let t = Table::json(&[]);
+    t.put("a.json", &text);
+    let e = t.read().await.unwrap_err();
+    assert_eq!(e.code(), dflow_formats::error::RECORD_TOO_LONG.code);
+    let place: Vec<_> = e.diagnostic().context.into_iter().filter(|(k, _)| ["file", "line"].contains(k)).collect();
+    assert_eq!(place, [("file", t.path("a.json").to_string_lossy().into_owned()), ("line", "2".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_holds_the_beginning_of_a_record_that_is_too_long() {
+    let t = Table::json(&[("dflow.on-error", "dead-letter"), ("dflow.dead-letter.path", "dead")]);
+    let long = "y".repeat(dflow_common::limits::RECORD_BYTES_MAX + 1);
+    t.put("a.json", format!("{long}\n{{\"id\":1}}\n"));
+    assert_eq!(t.read().await.unwrap(), ["+I 1|∅"]);
+    assert_eq!(t.metrics.total(&DEAD_LETTERS), 1.0);
+    let file = std::fs::read_dir(t.path("../dead")).unwrap().next().unwrap().unwrap().path();
+    let letter = std::fs::read_to_string(file).unwrap();
+    assert!(letter.len() < 2_000 && letter.contains("yyyy") && letter.contains("\"line\":1"), "{letter}");
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_a_file() {
+    let t = Table::json(&[]);
+    t.put("a.json", "\u{feff}{\"id\":1}\n{\"id\":2}\n");
+    assert_eq!(t.read().await.unwrap(), ["+I 1|∅", "+I 2|∅"]);
 }

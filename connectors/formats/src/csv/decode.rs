@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use dflow_common::ChangeBatch;
+use dflow_common::limits::RECORD_BYTES_MAX;
 use dflow_connector_api::Result;
 use dflow_connector_api::format::{BadRecord, FormatRequest, Progress, RecordDecoder, RecordDecoding};
 
@@ -13,7 +14,7 @@ use super::Dialect;
 use crate::column::ColumnBuilder;
 use crate::json::decode::utf8;
 use crate::json::values::push_text;
-use crate::records::{BodyFault, Rows, check_length, trim_cr};
+use crate::records::{BodyFault, Rows, byte_order_mark, too_long, trim_cr};
 use crate::text::trim;
 
 pub(super) struct CsvDecoding {
@@ -35,6 +36,8 @@ impl RecordDecoding for CsvDecoding {
     fn decoder(&self, at_start: bool) -> Box<dyn RecordDecoder> {
         Box::new(CsvDecoder {
             header: at_start && self.dialect.header,
+            at_start,
+            skipping: None,
             fields: Fields {
                 dialect: self.dialect.clone(),
                 targets: self.targets.clone(),
@@ -56,6 +59,10 @@ impl RecordDecoding for CsvDecoding {
 struct CsvDecoder {
     /// The next record is the header.
     header: bool,
+    /// Nothing of the file was decoded yet.
+    at_start: bool,
+    /// The rest of a record that is too long is passed over, from here.
+    skipping: Option<Walk>,
     fields: Fields,
 }
 
@@ -96,36 +103,61 @@ impl Dialect {
 
     /// [`Dialect::extent`] of a record with quotes or escapes.
     fn walk(&self, bytes: &[u8], end: bool) -> Option<Extent> {
-        let (mut at, mut lines, mut field_start, mut quoted) = (0, 1u64, true, false);
-        while let Some(b) = bytes.get(at) {
-            let b = *b;
-            if Some(b) == self.escape {
-                lines += u64::from(bytes.get(at + 1) == Some(&b'\n'));
-                at += 2;
-                field_start = false;
-                continue;
-            }
-            if quoted {
-                if Some(b) == self.quote {
-                    if bytes.get(at + 1) == Some(&b) {
-                        at += 1;
-                    } else if at + 1 == bytes.len() && !end {
-                        return None;
-                    } else {
-                        quoted = false;
-                    }
-                }
-                lines += u64::from(b == b'\n');
-            } else if b == b'\n' {
+        let (mut walk, mut lines) = (Walk::default(), 1);
+        for (at, b) in bytes.iter().enumerate() {
+            if walk.ends(self, *b) {
                 return Some(Extent { len: at, used: at + 1, lines, plain: false });
-            } else if Some(b) == self.quote && field_start {
-                quoted = true;
             }
-            field_start = !quoted && b == self.delimiter;
-            at += 1;
+            lines += u64::from(*b == b'\n');
         }
-        // An escape at the very end may have stepped one byte too far.
         end.then_some(Extent { len: bytes.len(), used: bytes.len(), lines, plain: false })
+    }
+}
+
+/// Finds the end of a record byte by byte; may stop anywhere and go on with the bytes after.
+#[derive(Clone, Copy)]
+struct Walk {
+    quoted: bool,
+    /// The byte before was a quote inside quotes: it ends them unless another quote follows.
+    closing: bool,
+    escaped: bool,
+    /// A quote here would begin a quoted field.
+    field_start: bool,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self { quoted: false, closing: false, escaped: false, field_start: true }
+    }
+}
+
+impl Walk {
+    /// Takes a byte; whether it is the line feed that ends the record.
+    #[inline]
+    fn ends(&mut self, dialect: &Dialect, b: u8) -> bool {
+        if std::mem::take(&mut self.escaped) {
+            return false;
+        }
+        if std::mem::take(&mut self.closing) {
+            if Some(b) == dialect.quote {
+                return false;
+            }
+            self.quoted = false;
+        }
+        if Some(b) == dialect.escape {
+            (self.escaped, self.field_start) = (true, false);
+            return false;
+        }
+        if self.quoted {
+            self.closing = Some(b) == dialect.quote;
+            return false;
+        }
+        if b == b'\n' {
+            return true;
+        }
+        self.quoted = Some(b) == dialect.quote && self.field_start;
+        self.field_start = !self.quoted && b == dialect.delimiter;
+        false
     }
 }
 
@@ -280,34 +312,64 @@ fn element(text: &str, column: &mut ColumnBuilder, dialect: &Dialect) -> Result<
     push_text(if is_text { text } else { trim(text) }, column, b' ')
 }
 
+impl CsvDecoder {
+    /// Passes over the rest of a record that is too long.
+    fn skip(&mut self, mut walk: Walk, bytes: &[u8], end: bool, progress: &mut Progress) {
+        let dialect = &self.fields.dialect;
+        let ending = bytes.iter().position(|b| walk.ends(dialect, *b));
+        let used = ending.map_or(bytes.len(), |i| i + 1);
+        progress.bytes += used;
+        progress.lines += bytes[..used].iter().filter(|b| **b == b'\n').count() as u64;
+        self.skipping = (ending.is_none() && !end).then_some(walk);
+        if self.skipping.is_none() {
+            progress.records += 1;
+            progress.lines += u64::from(ending.is_none());
+        }
+        progress.inside = self.skipping.is_some();
+    }
+}
+
 impl RecordDecoder for CsvDecoder {
     fn decode(&mut self, bytes: &[u8], end: bool, max_rows: usize) -> Result<Progress> {
         let mut progress = Progress::default();
+        if let Some(walk) = self.skipping.take() {
+            self.skip(walk, bytes, end, &mut progress);
+        }
         while self.fields.rows.visible() < max_rows && progress.bytes < bytes.len() {
             let rest = &bytes[progress.bytes..];
-            let Some(extent) = self.fields.dialect.extent(rest, end) else {
-                check_length(rest.len())?;
+            let mark = if self.at_start { byte_order_mark(rest) } else { 0 };
+            let Some(extent) = self.fields.dialect.extent(&rest[mark..], end) else {
+                if rest.len() > RECORD_BYTES_MAX {
+                    (self.header, self.at_start) = (false, false);
+                    progress.bad.push(too_long(&progress, rest.len()));
+                    self.skip(Walk::default(), rest, end, &mut progress);
+                }
                 break;
             };
-            check_length(extent.len)?;
-            let record = trim_cr(&rest[..extent.len]);
+            self.at_start = false;
+            let record = trim_cr(&rest[mark..][..extent.len]);
             let comment = self.fields.dialect.comments && record.first() == Some(&b'#');
-            if self.header && !comment {
+            if record.len() > RECORD_BYTES_MAX {
+                self.header = false;
+                progress.bad.push(too_long(&progress, record.len()));
+                progress.records += 1;
+            } else if self.header && !comment {
                 self.header = false;
             } else if !comment && !record.is_empty() {
                 if let Err((field, message)) = self.fields.record(record, extent.plain) {
                     progress.bad.push(BadRecord {
-                        offset: progress.bytes,
+                        offset: progress.bytes + mark,
                         len: record.len(),
                         record: progress.records,
                         line: progress.lines,
                         field,
                         message,
+                        too_long: false,
                     });
                 }
                 progress.records += 1;
             }
-            progress.bytes += extent.used;
+            progress.bytes += mark + extent.used;
             progress.lines += extent.lines;
         }
         Ok(progress)
@@ -322,6 +384,7 @@ impl RecordDecoder for CsvDecoder {
             line: 0,
             field,
             message: text,
+            too_long: false,
         })
     }
 

@@ -12,8 +12,8 @@ pub(super) struct JsonDecoding {
 }
 
 impl RecordDecoding for JsonDecoding {
-    fn decoder(&self, _at_start: bool) -> Box<dyn RecordDecoder> {
-        Box::new(LineDecoder::new(JsonBody { values: Values::new(self.rules) }, Rows::new(&self.request)))
+    fn decoder(&self, at_start: bool) -> Box<dyn RecordDecoder> {
+        Box::new(LineDecoder::new(JsonBody { values: Values::new(self.rules) }, Rows::new(&self.request), at_start))
     }
 
     fn ignores_errors(&self) -> bool {

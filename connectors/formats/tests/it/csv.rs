@@ -1,4 +1,4 @@
-use dflow_common::{Classified, TypeKind};
+use dflow_common::TypeKind;
 use dflow_connector_api::format::{Decoding, FormatRequest};
 
 use crate::kit::*;
@@ -188,6 +188,22 @@ fn a_header_is_written_and_skipped() {
 #[test]
 fn an_endless_record_is_an_error() {
     let open = format!("1,\"{}", "x".repeat(dflow_common::limits::RECORD_BYTES_MAX));
-    let e = decoder("csv", &abc(&[])).decode(open.as_bytes(), false, 10).unwrap_err();
-    assert_eq!(e.code().to_string(), "DF5101");
+    let mut d = decoder("csv", &abc(&[]));
+    let progress = d.decode(open.as_bytes(), false, 10).unwrap();
+    assert_eq!((progress.bytes, progress.records, progress.inside), (open.len(), 0, true));
+    assert!(progress.bad[0].too_long);
+    // The line feeds inside of its quotes end nothing; a doubled quote does not close them, also across two pieces.
+    for piece in [&b"a\nb\"\"c\""[..], b"\"d\ne", b"f\n"] {
+        let progress = d.decode(piece, false, 10).unwrap();
+        assert_eq!((progress.bytes, progress.lines, progress.inside), (piece.len(), 1, true), "{progress:?}");
+    }
+    let progress = d.decode(b"g\",z\n1,x,2\n", true, 10).unwrap();
+    assert_eq!((progress.records, progress.lines, progress.bad.len(), d.rows()), (2, 2, 0, 1), "{progress:?}");
+}
+
+#[test]
+fn a_byte_order_mark_in_front_of_a_file_is_no_part_of_it() {
+    let plain = rows("csv", &abc(&[]), "1,x,3\n2,x,4\n");
+    assert_eq!(rows("csv", &abc(&[]), "\u{feff}1,x,3\n2,x,4\n"), plain);
+    assert_eq!(rows("csv", &abc(&[]), "\u{feff}\"1\",x,3\n2,x,4\n"), plain, "a quote behind it opens a field");
 }

@@ -238,10 +238,36 @@ fn a_record_may_be_as_long_as_the_limit_and_no_longer() {
         let ok = record(RECORD_BYTES_MAX) + terminator;
         assert_eq!(decoder("json", &ab()).decode(ok.as_bytes(), true, 10).unwrap().records, 1);
         let long = record(RECORD_BYTES_MAX + 1) + terminator;
-        let e = decoder("json", &ab()).decode(long.as_bytes(), true, 10).unwrap_err();
-        assert_eq!(e.code().to_string(), "DF5101");
-        assert!(decoder("json", &ab()).decode(long.as_bytes(), false, 10).is_err());
+        let progress = decoder("json", &ab()).decode(long.as_bytes(), true, 10).unwrap();
+        assert_eq!((progress.bytes, progress.records, progress.lines, progress.inside), (long.len(), 1, 1, false));
+        assert!(progress.bad[0].too_long && progress.bad[0].message == "a record is longer than 16777216 bytes");
+        let e = dflow_formats::error::bad_record("t", &progress.bad[0]);
+        assert_eq!(e.code(), dflow_formats::error::RECORD_TOO_LONG.code);
     }
+}
+
+#[test]
+fn the_rest_of_a_record_that_is_too_long_is_passed_over_in_pieces() {
+    let mut d = decoder("json", &ab());
+    let long = vec![b'x'; RECORD_BYTES_MAX + 1];
+    let progress = d.decode(&long, false, 10).unwrap();
+    assert_eq!((progress.bytes, progress.bad.len(), progress.records, progress.inside), (long.len(), 1, 0, true));
+    let progress = d.decode(&long, false, 10).unwrap();
+    assert_eq!((progress.bytes, progress.bad.len(), progress.inside), (long.len(), 0, true), "it is counted once");
+    let progress = d.decode(b"xxx\n{\"a\":1}\n", true, 10).unwrap();
+    assert_eq!((progress.records, progress.lines, progress.inside, d.rows()), (2, 2, false, 1));
+    d.decode(&long, false, 10).unwrap();
+    let progress = d.decode(b"", true, 10).unwrap();
+    assert_eq!((progress.records, progress.inside), (1, false), "the file ends inside of it");
+}
+
+#[test]
+fn a_byte_order_mark_in_front_of_a_file_is_no_part_of_it() {
+    assert_eq!(rows("json", &ab(), "\u{feff}{\"a\":1}\n"), ["{\"a\":1,\"b\":null}"]);
+    assert_eq!(rows("json", &ab(), "\u{feff}\n{\"a\":1}\n"), ["{\"a\":1,\"b\":null}"]);
+    let (_, progress) = decode("json", &ab(), "\u{feff}{\"a\":x}\n");
+    assert_eq!((progress.bad[0].offset, progress.bad[0].len), (3, 7), "the record begins behind it");
+    assert_eq!(decode("json", &ab(), "{\"a\":1}\n\u{feff}{\"a\":2}\n").1.bad.len(), 1, "only in front of a file");
 }
 
 #[test]
