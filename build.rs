@@ -1,4 +1,4 @@
-//! Lists the pages of `docs/errors` for the binary, so that `dflow help DF2107` needs no files beside it.
+//! Compiles what has to run before Rust's runtime (`src/cli/closed.c`), and lists the pages of `docs/errors` for the binary, so that `dflow help DF2107` needs no files beside it.
 //!
 //! In: `docs/errors/DFnnnn.md`. Out: `$OUT_DIR/pages.rs`, a sorted slice `[(2107, include_str!("…"))]`.
 
@@ -25,5 +25,12 @@ fn main() -> io::Result<()> {
         writeln!(text, "({code}, include_str!({path:?})),").expect("a string takes all it is given");
     }
     text.push_str("]\n");
-    fs::write(PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("pages.rs"), text)
+    fs::write(PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("pages.rs"), text)?;
+    let early = "src/cli/closed.c";
+    println!("cargo::rerun-if-changed={early}");
+    // As an object: of a library the linker would take only what something refers to.
+    for object in cc::Build::new().file(early).compile_intermediates() {
+        println!("cargo::rustc-link-arg-bins={}", object.display());
+    }
+    Ok(())
 }

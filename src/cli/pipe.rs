@@ -30,7 +30,7 @@ struct Inner {
 impl Pipe {
     /// The standard output of this process.
     pub(crate) fn stdout() -> Self {
-        Self::to(Box::new(io::stdout()))
+        Self::to(stdout::open())
     }
 
     fn to(out: Box<dyn Write + Send>) -> Self {

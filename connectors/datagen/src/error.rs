@@ -19,7 +19,7 @@ pub const FOREIGN_POSITION: CodeInfo =
     CodeInfo { code: Code(5304), title: "saved position belongs to another source", class: Class::State };
 /// Standard output or standard error refused the text.
 pub const CANNOT_PRINT: CodeInfo =
-    CodeInfo { code: Code(7300), title: "cannot write to the terminal or pipe", class: Class::Preflight };
+    CodeInfo { code: Code(7300), title: "cannot write to the terminal or pipe", class: Class::Resources };
 
 const fn script(code: u16, title: &'static str) -> CodeInfo {
     CodeInfo { code: Code(code), title, class: Class::Script }
