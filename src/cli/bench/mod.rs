@@ -39,6 +39,9 @@ use measure::Cost;
 /// Time between checkpoints, the default of `dflow run`.
 const CHECKPOINT_INTERVAL: Option<Duration> = Some(Duration::from_secs(10));
 
+/// Less CPU time than this is mostly rounding: it is counted in hundredths of a second.
+const CPU_TIME_MIN: Duration = Duration::from_millis(100);
+
 /// A script to measure.
 pub(crate) struct Case {
     /// What the line of figures is called.
@@ -62,9 +65,9 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    fn per_cpu_second(&self) -> f64 {
-        let seconds = self.cost.cpu.as_secs_f64();
-        if seconds > 0.0 { self.events as f64 / seconds } else { 0.0 }
+    /// Nothing for a run too short for the clock that counts CPU time.
+    fn per_cpu_second(&self) -> Option<f64> {
+        (self.cost.cpu >= CPU_TIME_MIN).then(|| self.events as f64 / self.cost.cpu.as_secs_f64())
     }
 }
 
@@ -196,7 +199,7 @@ fn as_line(f: &Figures) -> String {
         f.events,
         f.cost.wall.as_secs_f64(),
         f.cost.cpu.as_secs_f64(),
-        short_number(f.per_cpu_second()),
+        f.per_cpu_second().map_or("too short".to_owned(), short_number),
         format_size(f.cost.peak_rss),
         f.checkpoints
     )
@@ -271,5 +274,9 @@ mod tests {
         assert!(as_line(&f).contains("3.0 M"), "{}", as_line(&f));
         let v: serde_json::Value = serde_json::from_str(&as_json(&f, 2)).unwrap();
         assert_eq!((v["events_per_cpu_second"].as_f64(), v["parallelism"].as_u64()), (Some(3e6), Some(2)));
+        let short = Figures { cost: Cost { cpu: Duration::from_millis(10), ..f.cost }, ..f };
+        assert!(as_line(&short).contains(" too short "), "{}", as_line(&short));
+        let v: serde_json::Value = serde_json::from_str(&as_json(&short, 2)).unwrap();
+        assert!(v["events_per_cpu_second"].is_null(), "{v}");
     }
 }
