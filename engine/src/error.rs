@@ -115,6 +115,8 @@ codes! {
     SOURCE_NOT_NULL = 2451, Data, "NULL in a NOT NULL column of a source";
     /// The receiver of a query's rows was dropped.
     OUTPUT_CLOSED = 2410, Unavailable, "the rows of a query are no longer wanted";
+    /// Several bare SELECTs that cannot run one after the other.
+    SEVERAL_QUERIES = 2411, Script, "queries that cannot run one after the other";
 }
 
 /// Everything that is wrong with a script: at least one error, in the order of the text.

@@ -1,8 +1,9 @@
 //! Statement by statement through a script.
 //!
-//! Definitions and settings take effect at once, so that later statements see them. INSERTs and bare SELECTs are bound
-//! where they stand and planned together at the end: they form one streaming job. A statement that failed poisons the
-//! names it was to create: later statements that use them are not reported.
+//! Definitions and settings take effect at once, so that later statements see them. INSERTs and a bare SELECT are bound
+//! where they stand and planned together at the end: they form one streaming job. Several bare SELECTs print one after
+//! the other: each is a job of its own, all but the last have an end, and there is no INSERT beside them. A statement
+//! that failed poisons the names it was to create: later statements that use them are not reported.
 
 use std::collections::HashSet;
 
@@ -299,6 +300,7 @@ impl Compiler<'_> {
             job_name: &self.session.options.job_name,
             parallelism: self.session.options.parallelism,
             time_zone: &self.session.options.time_zone,
+            base_dir: &self.session.options.base_dir,
         })
     }
 
@@ -543,6 +545,26 @@ impl Compiler<'_> {
         }
     }
 
+    /// The statements of each streaming job.
+    fn jobs(&mut self) -> Vec<Vec<Work>> {
+        let works = std::mem::take(&mut self.works);
+        let is_query = |w: &&Work| matches!(w.target, WorkTarget::Output(_));
+        if works.iter().filter(is_query).count() < 2 {
+            return vec![works];
+        }
+        if let Some(insert) = works.iter().find(|w| !is_query(w)) {
+            let query = works.iter().filter(is_query).nth(1).map_or(insert.span, |w| w.span);
+            let message = "a script with an INSERT prints the rows of one SELECT";
+            self.errors.push(
+                at(error::SEVERAL_QUERIES, query, message, "another one")
+                    .with_label(insert.span, "the INSERT")
+                    .with_help("put the SELECTs into a script of their own: there they run one after the other"),
+            );
+            return vec![works];
+        }
+        works.into_iter().map(|w| vec![w]).collect()
+    }
+
     fn finish(mut self) -> Result<CompiledScript> {
         let settings = match self.resolved() {
             Ok(settings) => Some(settings),
@@ -554,16 +576,26 @@ impl Compiler<'_> {
         self.warnings.extend(self.session.settings.warning());
         if let Some(settings) = settings.as_ref().filter(|_| !self.works.is_empty()) {
             let functions = self.functions(&settings.time_zone);
-            let works = std::mem::take(&mut self.works);
-            match job::stream(self.session, &works, settings, &functions, self.sources) {
-                Ok((job, advice)) => {
-                    self.warnings.extend(advice.into_iter().filter_map(|a| match a {
-                        Advice::Warning(d) => Some(d),
-                        Advice::Note(..) => None,
-                    }));
-                    self.statements.push(CompiledStatement::Stream(Box::new(job)));
+            let jobs = self.jobs();
+            let last = jobs.len() - 1;
+            for (number, works) in jobs.iter().enumerate() {
+                match job::stream(self.session, works, settings, &functions, self.sources) {
+                    Ok((job, _)) if number < last && !job.summary.bounded => {
+                        let message = "this SELECT never ends, so that the one after it would never begin";
+                        self.errors.push(
+                            at(error::SEVERAL_QUERIES, works[0].span, message, "never ends")
+                                .with_help("put it last, or into a script of its own"),
+                        );
+                    }
+                    Ok((job, advice)) => {
+                        self.warnings.extend(advice.into_iter().filter_map(|a| match a {
+                            Advice::Warning(d) => Some(d),
+                            Advice::Note(..) => None,
+                        }));
+                        self.statements.push(CompiledStatement::Stream(Box::new(job)));
+                    }
+                    Err(errors) => self.errors.extend(errors.into_diagnostics()),
                 }
-                Err(errors) => self.errors.extend(errors.into_diagnostics()),
             }
         }
         match (Errors::from_list(self.errors), settings) {

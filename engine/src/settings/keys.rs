@@ -47,11 +47,15 @@ const RESTART: OptionType = Enum(&[
     "exponentialdelay",
 ]);
 
+/// A value that Flink knows and dflow refuses, with what to write instead.
+pub(super) const REFUSED: &[(&str, &str, &str)] =
+    &[("execution.runtime-mode", "automatic", "write 'streaming' or 'batch'")];
+
 /// Keys that are read. The rest of Flink's keys ([`flink_keys`]) is known and has no effect.
 pub const KEYS: &[KeySpec] = &[
     key(
         "execution.runtime-mode",
-        Enum(&["streaming", "batch", "automatic"]),
+        Enum(&["streaming", "batch"]),
         "streaming",
         Honoured,
         "Run as one streaming job, or statement by statement over bounded tables.",

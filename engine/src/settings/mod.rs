@@ -206,6 +206,12 @@ impl Settings {
             Origin::Flag(flag) => Box::new(d.with_note(format!("given by {flag}"))),
         };
         let text = value.expose().trim();
+        let refused = keys::REFUSED.iter().find(|(key, value, _)| *key == name && same(spec.ty, value, text));
+        if let Some((_, value, instead)) = refused {
+            let message = format!("'{name}' = '{value}' is not supported by dflow");
+            let d = Diagnostic::error(error::SETTING_NOT_SUPPORTED, message).with_help(*instead);
+            return Err(place(d, "not supported"));
+        }
         if let Err(why) = check_type(spec.ty, text) {
             let why = if matches!(value, OptionText::Secret(_)) { String::new() } else { format!(": {why}") };
             let d = Diagnostic::error(error::SETTING_VALUE, format!("'{name}' cannot take this value{why}"));

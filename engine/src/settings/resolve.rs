@@ -1,6 +1,6 @@
 //! From checked texts to the typed settings of a job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dflow_common::limits::{MAX_PARALLELISM_MAX, PARALLELISM_MAX};
@@ -54,6 +54,8 @@ pub(crate) struct Fallbacks<'a> {
     pub(crate) job_name: &'a str,
     pub(crate) parallelism: usize,
     pub(crate) time_zone: &'a str,
+    /// Where relative paths of a script begin.
+    pub(crate) base_dir: &'a Path,
 }
 
 impl Settings {
@@ -79,17 +81,14 @@ impl Settings {
                 (None, "auto") => RestoreMode::Auto,
                 (None, "require") => RestoreMode::Require,
                 (None, "none") => RestoreMode::None,
-                (_, path) => RestoreMode::Path(PathBuf::from(path)),
+                (None, path) => RestoreMode::Path(PathBuf::from(path)),
+                (Some(_), path) => RestoreMode::Path(fallbacks.base_dir.join(path)),
             },
         };
         job.ignore_unclaimed_state = r.bool("execution.state-recovery.ignore-unclaimed-state");
         let parallelism = r.parallelism(fallbacks.parallelism, job.max_parallelism);
         let mode = match r.text("execution.runtime-mode").to_ascii_lowercase().as_str() {
             "batch" => RuntimeMode::Batch,
-            "automatic" => {
-                r.refuse("execution.runtime-mode", "'automatic' is not supported", "write 'streaming' or 'batch'");
-                RuntimeMode::Streaming
-            }
             _ => RuntimeMode::Streaming,
         };
         let time_zone = r.time_zone(fallbacks.time_zone);

@@ -14,7 +14,12 @@ fn set(settings: &mut Settings, key: &str, value: &str) -> Result<(), Box<Diagno
 }
 
 fn resolve(settings: &Settings) -> crate::error::Result<Resolved> {
-    settings.resolve(&Fallbacks { job_name: "orders", parallelism: 4, time_zone: "UTC" })
+    settings.resolve(&Fallbacks {
+        job_name: "orders",
+        parallelism: 4,
+        time_zone: "UTC",
+        base_dir: std::path::Path::new("jobs"),
+    })
 }
 
 #[test]
@@ -101,11 +106,10 @@ fn keys_without_effect_share_one_warning() {
 fn ranges_and_combinations_are_checked_when_resolved() {
     let mut s = Settings::new();
     set(&mut s, "parallelism.default", "300").unwrap();
-    set(&mut s, "execution.runtime-mode", "AUTOMATIC").unwrap();
     set(&mut s, "table.local-time-zone", "Europe/Berlim").unwrap();
     let e = resolve(&s).unwrap_err();
     let codes: Vec<_> = e.diagnostics().iter().map(|d| d.code.0).collect();
-    assert_eq!(codes.len(), 3, "{e}");
+    assert_eq!(codes.len(), 2, "{e}");
     assert!(e.to_string().contains("Europe/Berlin"), "{e}");
 }
 
@@ -147,7 +151,7 @@ fn a_flag_wins_over_every_spelling_and_says_so() {
     set(&mut s, "table.exec.resource.default-parallelism", "3").unwrap();
     set(&mut s, "execution.state-recovery.path", "none").unwrap();
     let r = resolve(&s).unwrap();
-    assert_eq!((r.parallelism, r.job.restore), (3, RestoreMode::Path("none".into())));
+    assert_eq!((r.parallelism, r.job.restore), (3, RestoreMode::Path("jobs/none".into())));
     assert_eq!(r.overridden, []);
     s.set_flag("parallelism.default", "4", "--parallelism").unwrap();
     s.set_flag("execution.state-recovery.path", "none", "--restore").unwrap();
@@ -165,4 +169,25 @@ fn a_flag_wins_over_every_spelling_and_says_so() {
         ]
     );
     assert!(r.overridden.iter().all(|o| o.span == Some(span(2))));
+}
+
+#[test]
+fn a_mode_of_flink_that_is_refused_is_not_listed_and_says_what_to_write() {
+    let e = set(&mut Settings::new(), "execution.runtime-mode", "AUTOMATIC").unwrap_err();
+    assert_eq!((e.code, e.help[0].as_str()), (error::SETTING_NOT_SUPPORTED.code, "write 'streaming' or 'batch'"));
+    let listed = KEYS.iter().find(|k| k.key == "execution.runtime-mode").unwrap().ty;
+    assert_eq!(listed, OptionType::Enum(&["streaming", "batch"]));
+}
+
+#[test]
+fn a_path_to_restore_from_begins_at_the_scripts_folder_and_one_of_a_flag_where_one_stands() {
+    let path = |s: &Settings| match resolve(s).unwrap().job.restore {
+        dflow_runtime::config::RestoreMode::Path(path) => path,
+        other => panic!("{other:?}"),
+    };
+    let mut s = Settings::new();
+    set(&mut s, "execution.state-recovery.path", "old/state").unwrap();
+    assert_eq!(path(&s), std::path::Path::new("jobs/old/state"));
+    s.set_flag("execution.state-recovery.path", "old/state", "--restore").unwrap();
+    assert_eq!(path(&s), std::path::Path::new("old/state"));
 }

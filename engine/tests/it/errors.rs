@@ -74,6 +74,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("DF2404", "INSERT INTO strict (n) SELECT id FROM t;", "strict"),
     ("DF2405", "INSERT INTO strict (k, c) SELECT name, id FROM t;", "c"),
     ("DF2406", "INSERT INTO keyless SELECT name, COUNT(*) FROM t GROUP BY name;", "keyless"),
+    ("DF2411", "INSERT INTO app SELECT name, 1 FROM t; SELECT id FROM t; SELECT name FROM t;", "SELECT name FROM t"),
 ];
 
 #[test]
