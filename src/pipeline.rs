@@ -35,7 +35,7 @@ use std::sync::Arc;
 use dflow_common::{Diagnostic, Env, SourceMap};
 use dflow_engine::stream::QueryOutput;
 use dflow_engine::{CompiledScript, CompiledStatement, Engine, Session, StreamJob};
-use dflow_runtime::checkpoint::{CheckpointStore, MemoryStore};
+use dflow_runtime::checkpoint::{CheckpointStore, Found, MemoryStore};
 use dflow_runtime::graph::NodeKind;
 use dflow_runtime::job::{Job, JobHandle};
 use dflow_runtime::storage::{Store, StoreOptions};
@@ -75,7 +75,8 @@ pub fn compile(
 pub struct Compiled(pub CompiledScript);
 
 impl Compiled {
-    /// Its streaming jobs: one for all `INSERT`s of a script, none in batch mode.
+    /// Its streaming jobs: one for all `INSERT`s of a script and its SELECT, one per SELECT when there are several, none in
+    /// batch mode.
     pub fn streams(self) -> impl Iterator<Item = StreamJob> {
         self.0.statements.into_iter().filter_map(|s| match s {
             CompiledStatement::Stream(job) => Some(*job),
@@ -125,7 +126,21 @@ pub struct Started {
 ///
 /// # Errors
 /// A state directory that cannot be one. What goes wrong later is in the job's outcome.
-pub fn start(engine: &Engine, job: StreamJob, state: State) -> dflow_runtime::Result<Started> {
+pub fn start(engine: &Engine, mut job: StreamJob, state: State) -> dflow_runtime::Result<Started> {
+    let queries = std::mem::take(&mut job.queries);
+    let handle = runnable(engine, job, state)?.start()?;
+    Ok(Started { handle, queries })
+}
+
+/// What a job would start from. Nothing is opened, and nothing is changed.
+///
+/// # Errors
+/// State that it could not go on from.
+pub async fn look(engine: &Engine, job: StreamJob, state: State) -> dflow_runtime::Result<Found> {
+    runnable(engine, job, state)?.look().await
+}
+
+fn runnable(engine: &Engine, job: StreamJob, state: State) -> dflow_runtime::Result<Job> {
     let store: Arc<dyn CheckpointStore> = match state {
         State::InMemory => MemoryStore::alone(),
         State::Directory(directory) => Arc::new(Store::open(
@@ -137,13 +152,11 @@ pub fn start(engine: &Engine, job: StreamJob, state: State) -> dflow_runtime::Re
             },
         )?),
     };
-    let handle = Job {
+    Ok(Job {
         graph: job.graph,
         config: job.config,
         env: engine.env().clone(),
         metrics: engine.metrics().clone(),
         store,
-    }
-    .start()?;
-    Ok(Started { handle, queries: job.queries })
+    })
 }

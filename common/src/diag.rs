@@ -229,6 +229,12 @@ impl Diagnostic {
         self
     }
 
+    /// What happened, in one line for a log or another message: `no room to write a (DF7201, file out/a)`.
+    pub fn brief(&self) -> String {
+        let context: String = self.context.iter().map(|(key, value)| format!(", {key} {value}")).collect();
+        format!("{} ({}{context})", self.message, self.code)
+    }
+
     /// The primary span.
     pub fn span(&self) -> Option<Span> {
         self.primary.as_ref().map(|l| l.span)

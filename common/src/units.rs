@@ -48,7 +48,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 pub fn format_duration(d: Duration) -> String {
     let ms = d.as_millis();
     match ms {
-        0 => "0ms".into(),
+        0 => "0s".into(),
         _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
         _ if ms.is_multiple_of(60_000) => format!("{}min", ms / 60_000),
         _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),

@@ -16,7 +16,7 @@ use dflow_connector_api::{
     ReaderContext, ReaderEvent, Result, Sink, SinkMode, Source, SourceChangelog, SourceContext, SplitAssignment,
     SplitId, TableSchema, Writer, WriterContext,
 };
-use dflow_runtime::checkpoint::MemoryStore;
+use dflow_runtime::checkpoint::{MemoryStore, Origin};
 use dflow_runtime::config::JobConfig;
 use dflow_runtime::graph::{Exchange, JobGraph, Node, NodeKind};
 use dflow_runtime::job::{Job, JobEnd};
@@ -132,7 +132,15 @@ impl Writer for Forget {
 
 fn node(name: &str, parallelism: usize, kind: NodeKind) -> Node {
     let id = OperatorId(name.to_owned());
-    Node { id, name: name.to_owned(), description: String::new(), span: None, parallelism, kind }
+    Node {
+        id,
+        name: name.to_owned(),
+        description: String::new(),
+        span: None,
+        origin: Origin::default(),
+        parallelism,
+        kind,
+    }
 }
 
 /// source -> `operators` chained operators -> [exchange] -> sink

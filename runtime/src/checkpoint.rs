@@ -52,6 +52,30 @@ pub enum OperatorKind {
     Sink,
 }
 
+/// Where a node comes from, in the words of the script: for messages about old state, no part of its identity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its place: `orders.sql:3:14`.
+    pub place: Option<String>,
+    /// The table a source reads or a sink writes.
+    pub table: Option<String>,
+    /// The options that say which data that is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataOption>,
+}
+
+/// An option that says which data a table is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataOption {
+    /// Its key.
+    pub name: String,
+    /// Its value; never a secret.
+    pub value: String,
+    /// Where the script says so; a default has no place.
+    #[serde(skip)]
+    pub span: Option<Span>,
+}
+
 /// An operator of the job that claims the state.
 #[derive(Clone, Debug)]
 pub struct OperatorInfo {
@@ -65,6 +89,10 @@ pub struct OperatorInfo {
     pub description: String,
     /// Its place in the script.
     pub span: Option<Span>,
+    /// Where it comes from, in words.
+    pub origin: Origin,
+    /// The sinks that its rows reach; of a sink, itself.
+    pub feeds: Vec<OperatorId>,
     /// How many instances.
     pub parallelism: usize,
     /// Its state tables, in order.
@@ -102,6 +130,15 @@ pub struct Claimed {
     pub notices: Vec<String>,
     /// The number of the next checkpoint: greater than that of every committed one.
     pub next_epoch: Epoch,
+}
+
+/// What a claim would find.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The checkpoint it would go on from; `None` starts fresh.
+    pub restored: Option<Epoch>,
+    /// As [`Claimed::notices`].
+    pub notices: Vec<String>,
 }
 
 /// Identity of one operator instance.
@@ -205,6 +242,12 @@ pub trait CheckpointStore: Send + Sync {
     /// State that cannot be used by this job, or none although it was required.
     fn claim<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claimed>>;
 
+    /// What [`CheckpointStore::claim`] would find. Changes nothing.
+    ///
+    /// # Errors
+    /// As a claim, but for what only taking over can show.
+    fn look<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Found>>;
+
     /// All stored rows of one table whose key group is in `groups`, in replay order. Rows of other groups may be
     /// among them; the caller filters. Files are read and checked at once, and decoded row by row.
     fn restore<'a>(
@@ -233,6 +276,10 @@ pub trait CheckpointStore: Send + Sync {
 
     /// The job has read all its input and committed everything: the next run starts fresh.
     fn mark_finished(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Every sink has committed what the newest checkpoint holds, and nothing will follow: the next run need not commit
+    /// it again, so that a sink may leave the script.
+    fn mark_settled(&self) -> BoxFuture<'_, Result<()>>;
 
     /// Where staged sinks keep their bodies.
     fn stage(&self) -> Arc<dyn StageStore>;

@@ -10,14 +10,16 @@
 //! # Rules
 //! * One checkpoint at a time. The next begins `interval` after the last one began and `min_pause` after it ended, and
 //!   only when something has happened since; a request begins one at once.
-//! * A failed or expired checkpoint does not fail the job until more than `tolerable_failures` fail in a row.
+//! * A failed or expired checkpoint does not fail the job until more than `tolerable_failures` fail in a row. For lack of
+//!   room it is tried again after [`STARVED_PAUSE`] already, and in the end that error is the job's: a restart makes no room.
 //! * The commit of the manifest is never abandoned half-way: the timeout covers the time before it.
 //! * Once every task has reached the end of its input, one more checkpoint, begun after that, commits the tail; then the
-//!   state is marked as finished. A graceful stop takes one that also stops the sources. Both are tried again after
-//!   [`RETRY_PAUSE`] within the tolerated number of failures.
+//!   state is marked as finished. A graceful stop takes one that also stops the sources; then the state is marked as
+//!   settled. Both checkpoints are tried again after [`RETRY_PAUSE`] within the tolerated number of failures.
 
 use std::time::Duration;
 
+use dflow_common::units::format_duration;
 use dflow_common::{Class, Classified, Epoch};
 
 use crate::config::CheckpointConfig;
@@ -25,6 +27,8 @@ use crate::error::{CHECKPOINT_EXPIRED, Error, TOO_MANY_FAILED_CHECKPOINTS, UNCLE
 
 /// Time between attempts of a final checkpoint.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Time to the next checkpoint, at most, after one for which there was no room.
+pub(crate) const STARVED_PAUSE: Duration = Duration::from_secs(2);
 
 /// Something the coordinator hears. Epochs that are over are ignored.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub(crate) enum Event {
     Requested,
     /// A graceful end is wanted.
     Stop,
-    /// The state is marked as finished, or could not be.
+    /// The state is marked as finished or settled, or could not be.
     Marked(Result<(), Error>),
 }
 
@@ -68,6 +72,8 @@ pub(crate) enum Action {
     Complete { epoch: Epoch, took: Duration },
     /// Mark the state as finished.
     MarkFinished,
+    /// Note that the sinks have committed the last checkpoint.
+    MarkSettled,
     /// The job is over, well.
     End(End),
     /// The job has failed.
@@ -101,7 +107,7 @@ enum Phase {
     Aligning(Running),
     Committing(Running),
     Publishing(Running),
-    Marking,
+    Marking(End),
     Over,
 }
 
@@ -167,8 +173,8 @@ impl Coordinator {
             Phase::Aligning(r) => Some(r.since + self.config.timeout),
             Phase::Quiet if self.wants_final() || self.requested => Some(self.not_before),
             Phase::Quiet => self.config.interval.map(|i| (self.began + i).max(self.not_before)),
-            Phase::Over => return None,
-            Phase::Committing(_) | Phase::Publishing(_) | Phase::Marking => None,
+            Phase::Over | Phase::Marking(End::Stopped) => return None,
+            Phase::Committing(_) | Phase::Publishing(_) | Phase::Marking(_) => None,
         };
         match (next, self.stop_by) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -219,7 +225,11 @@ impl Coordinator {
                 }
             }
             Event::PublishFailed { error } => self.fail(error, actions),
-            Event::Marked(Ok(())) => self.end(End::Finished, actions),
+            Event::Marked(Ok(())) => {
+                if let Phase::Marking(end) = self.phase {
+                    self.end(end, actions);
+                }
+            }
             Event::Marked(Err(error)) => self.fail(error, actions),
         }
     }
@@ -244,10 +254,11 @@ impl Coordinator {
         self.not_before = now + self.config.min_pause;
         actions.push(Action::Complete { epoch: r.epoch, took: now.saturating_sub(r.since) });
         if r.tail {
-            self.phase = Phase::Marking;
+            self.phase = Phase::Marking(End::Finished);
             actions.push(Action::MarkFinished);
         } else if r.last {
-            self.end(End::Stopped, actions);
+            self.phase = Phase::Marking(End::Stopped);
+            actions.push(Action::MarkSettled);
         }
     }
 
@@ -256,11 +267,19 @@ impl Coordinator {
         self.failures += 1;
         self.not_before =
             now + self.config.min_pause.max(if self.wants_final() { RETRY_PAUSE } else { Duration::ZERO });
+        let starved = error.class() == Class::Resources;
+        if starved && let Some(interval) = self.config.interval.filter(|i| *i > STARVED_PAUSE) {
+            self.began = (now + STARVED_PAUSE).saturating_sub(interval);
+        }
         let too_many = (self.failures > self.config.tolerable_failures).then(|| {
             let failures = self.failures;
             let message = format!("{failures} checkpoints in a row failed, {} are tolerated", failures - 1);
+            let cause = error.diagnostic();
+            if starved {
+                return Error::from(cause.with_note(message));
+            }
             let diagnostic = dflow_common::Diagnostic::error(TOO_MANY_FAILED_CHECKPOINTS, message)
-                .with_note(format!("the last one: {error}"))
+                .with_note(format!("the last one: {}", cause.brief()))
                 .with_help("see the cause above; 'execution.checkpointing.tolerable-failed-checkpoints' allows more");
             Error::from(diagnostic).retry()
         });
@@ -271,7 +290,8 @@ impl Coordinator {
     }
 
     fn expire(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Over) {
+        // A job whose last checkpoint is complete has stopped well, however long a note about it takes.
+        if matches!(self.phase, Phase::Over | Phase::Marking(End::Stopped)) {
             return;
         }
         if let Phase::Aligning(r) = &self.phase
@@ -279,8 +299,9 @@ impl Coordinator {
         {
             let (epoch, missing) = (r.epoch, r.missing);
             let message = format!(
-                "checkpoint {epoch} expired after {:?}: {missing} of {} parts are missing",
-                self.config.timeout, self.participants
+                "checkpoint {epoch} expired after {}: {missing} of {} parts are missing",
+                format_duration(self.config.timeout),
+                self.participants
             );
             let diagnostic = dflow_common::Diagnostic::error(CHECKPOINT_EXPIRED, message).with_help(
                 "look for back-pressure (a slow sink, a slow disk), or raise 'execution.checkpointing.timeout'",
@@ -288,10 +309,9 @@ impl Coordinator {
             self.abort(now, epoch, diagnostic.into(), actions);
         }
         if self.stop_by.is_some_and(|by| now >= by) && !matches!(self.phase, Phase::Over) {
-            let message = format!("no final checkpoint within {:?}", self.stop_timeout);
-            let diagnostic = dflow_common::Diagnostic::error(UNCLEAN_STOP, message)
-                .with_note("the next run goes on from the last periodic checkpoint and repeats what came after it")
-                .with_help("allow more time with --stop-timeout");
+            let message = format!("no final checkpoint within {}", format_duration(self.stop_timeout));
+            let diagnostic =
+                dflow_common::Diagnostic::error(UNCLEAN_STOP, message).with_help("allow more time with --stop-timeout");
             self.fail(diagnostic.into(), actions);
         }
     }

@@ -26,6 +26,8 @@ pub const CODES: &[CodeInfo] = &[
     storage::UNKNOWN_STORAGE,
     storage::STATE_IN_USE,
     storage::STORAGE_FAILED,
+    storage::FOREIGN_FILES,
+    storage::CHANGED_SOURCE,
     storage::DISK_FULL,
 ];
 
@@ -169,6 +171,6 @@ pub(crate) fn panic_error(place: &str, payload: &(dyn std::any::Any + Send)) -> 
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
     let text = text.unwrap_or_else(|| "a payload that is not text".to_owned());
     Diagnostic::error(PANIC, format!("panic in {place}: {text}"))
-        .with_help("this is a bug in dflow; please report it with the script. The last checkpoint is intact")
+        .with_help("this is a bug in dflow; please report it with the script")
         .into()
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use dflow_common::{OperatorId, Span};
 use dflow_connector_api::{Sink, Source};
 
+use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
 use crate::operator::OperatorFactory;
 
@@ -47,6 +48,8 @@ pub struct Node {
     pub description: String,
     /// The script text it comes from.
     pub span: Option<Span>,
+    /// The same in words, kept in the manifest too.
+    pub origin: Origin,
     /// How many instances.
     pub parallelism: usize,
     /// Its work.
@@ -98,6 +101,18 @@ impl JobGraph {
     /// Connects output 0 of `from` with an input of `to`.
     pub fn edge(&mut self, from: NodeIndex, to: NodeIndex, input: usize, exchange: Exchange) {
         self.edges.push(Edge { from, output: 0, to, input, exchange });
+    }
+
+    /// The sinks that a node's rows reach; itself when it is one.
+    pub(crate) fn feeds(&self, node: NodeIndex) -> Vec<OperatorId> {
+        let (mut reached, mut next) = (vec![false; self.nodes.len()], vec![node]);
+        while let Some(at) = next.pop() {
+            if !std::mem::replace(&mut reached[at], true) {
+                next.extend(self.edges.iter().filter(|e| e.from == at).map(|e| e.to));
+            }
+        }
+        let sinks = self.nodes.iter().zip(reached).filter(|(n, r)| *r && matches!(n.kind, NodeKind::Sink { .. }));
+        sinks.map(|(n, _)| n.id.clone()).collect()
     }
 
     /// Checks the invariants.

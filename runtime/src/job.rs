@@ -29,7 +29,7 @@ use dflow_common::metrics::Metrics;
 use dflow_common::{Env, Epoch, OperatorId};
 use tokio::sync::broadcast;
 
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::{CheckpointStore, Found};
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::graph::JobGraph;
@@ -37,6 +37,9 @@ use crate::graph::JobGraph;
 pub(crate) mod shared;
 
 use shared::{Command, Shared};
+
+/// The target of log events that a listener of [`JobHandle::events`] hears, too: who shows those turns these off.
+pub const TOLD: &str = "dflow_runtime::told";
 
 /// Events that may wait for a slow listener; older ones are dropped.
 const EVENTS_MAX: usize = 1_024;
@@ -56,6 +59,14 @@ pub struct Job {
 }
 
 impl Job {
+    /// What it would start from. Changes nothing.
+    ///
+    /// # Errors
+    /// State that it could not go on from.
+    pub async fn look(&self) -> Result<Found> {
+        self.store.look(&crate::attempt::claim_request(self, false)).await
+    }
+
     /// Starts the job in the background and returns at once; what then goes wrong is in its outcome.
     ///
     /// # Errors
@@ -111,7 +122,8 @@ pub struct JobOutcome {
     pub status: JobStatus,
 }
 
-/// One node of a running job, summed over its instances and over restarts.
+/// One node of a running job, summed over its instances. Rows that a restart reads again count once: it goes back to the
+/// counts of its checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
     /// Its id.
@@ -212,9 +224,9 @@ impl JobHandle {
         self.shared.status()
     }
 
-    /// What happens from now on.
+    /// What happens: to the first who asks everything from the start, to others from now on.
     pub fn events(&self) -> broadcast::Receiver<JobEvent> {
-        self.shared.events.subscribe()
+        self.shared.take_events().unwrap_or_else(|| self.shared.events.subscribe())
     }
 
     /// Ends gracefully: sources stop, a final checkpoint is taken and committed. Returns at once; repeated calls do

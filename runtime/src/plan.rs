@@ -112,6 +112,7 @@ mod tests {
                 name: format!("n{i}"),
                 description: String::new(),
                 span: None,
+                origin: Default::default(),
                 parallelism: 2,
                 kind: NodeKind::Operator(std::sync::Arc::new(Nothing)),
             });

@@ -2,19 +2,46 @@
 //!
 //! A failure that a restart may cure goes to the restart strategy; every other one ends the job. What was committed
 //! before stays: the next attempt claims the state anew and goes on from the newest checkpoint.
+//!
+//! A full disk is in between: room may return, but seldom by itself. The strategy decides about the first
+//! [`STARVED_RESTARTS`] restarts; when none of them has completed a checkpoint, the job ends with that error.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dflow_common::metrics::JOB_RESTARTS;
-use dflow_common::{Classified, Diagnostic};
+use dflow_common::{Class, Classified, Diagnostic, Epoch};
 
 use crate::attempt::{Commands, attempt};
 use crate::error::{CHECKPOINT_FAILED, Error, RESTARTS_EXHAUSTED, UNCLEAN_STOP};
 use crate::job::shared::{Command, Shared};
-use crate::job::{Job, JobEnd, JobEvent, JobOutcome, JobState};
+use crate::job::{Job, JobEnd, JobEvent, JobOutcome, JobState, TOLD};
 use crate::plan::plan;
 use crate::restart::Restarts;
+
+/// Restarts for lack of room, memory or files without a checkpoint in between, before the job gives up.
+const STARVED_RESTARTS: u32 = 3;
+
+/// Counts failures for lack of resources since the last progress.
+#[derive(Default)]
+struct Starved {
+    count: u32,
+    progress: Option<Epoch>,
+}
+
+impl Starved {
+    /// Whether one more failure is one too many. `progress` is the newest complete checkpoint.
+    fn gives_up(&mut self, error: &Error, progress: Option<Epoch>) -> bool {
+        if error.class() != Class::Resources {
+            return false;
+        }
+        if self.progress != progress {
+            *self = Self { count: 0, progress };
+        }
+        self.count += 1;
+        self.count > STARVED_RESTARTS
+    }
+}
 
 /// Runs the job to its end, and tells the outcome.
 pub(crate) async fn supervise(job: Job, shared: Arc<Shared>) {
@@ -23,9 +50,15 @@ pub(crate) async fn supervise(job: Job, shared: Arc<Shared>) {
     let plan = Arc::new(plan(&job.graph));
     let job = Arc::new(job);
     let mut restarts = Restarts::new(job.config.restart.clone());
+    let mut starved = Starved::default();
     let end = loop {
         let end = attempt(&job, &plan, &shared, &mut commands).await;
         let JobEnd::Failed(error) = end else { break end };
+        let progress = shared.progress().last_checkpoint.map(|c| c.epoch);
+        if error.retryable() && starved.gives_up(&error, progress) {
+            let note = format!("{STARVED_RESTARTS} restarts did not help");
+            break JobEnd::Failed(error.diagnostic().with_note(note).into());
+        }
         match restart(&job, &shared, &mut commands, &mut restarts, error).await {
             Next::Again => {}
             Next::Over(end) => break end,
@@ -34,7 +67,9 @@ pub(crate) async fn supervise(job: Job, shared: Arc<Shared>) {
     shared.set_state(JobState::Ended);
     let status = shared.status();
     match &end {
-        JobEnd::Failed(error) => tracing::error!(job = %job.config.name, %error, "job failed"),
+        JobEnd::Failed(error) => {
+            tracing::error!(target: TOLD, job = %job.config.name, error = %error.diagnostic().brief(), "job failed");
+        }
         end => tracing::info!(job = %job.config.name, ?end, "job ended"),
     }
     let outcome = JobOutcome {
@@ -78,7 +113,8 @@ async fn restart(job: &Job, shared: &Shared, commands: &mut Commands, restarts: 
         progress.restarts
     };
     job.metrics.counter(&JOB_RESTARTS, &[&job.config.name, &error.code().to_string()]).inc();
-    tracing::warn!(job = %job.config.name, %error, ?delay, attempt, "job failed, starting again");
+    let brief = error.diagnostic().brief();
+    tracing::warn!(target: TOLD, job = %job.config.name, error = brief, ?delay, attempt, "job failed, starting again");
     shared.emit(JobEvent::Restarting { error: error.clone(), delay, attempt });
     wait(job, shared, commands, delay, &error).await
 }
@@ -106,18 +142,22 @@ fn refuse(command: Command) {
 }
 
 fn unclean(cause: &Error) -> Error {
-    Diagnostic::error(UNCLEAN_STOP, "the job failed before its final checkpoint")
-        .with_note(format!("the failure: {cause}"))
-        .with_note("the next run goes on from the last periodic checkpoint and repeats what came after it")
-        .into()
+    let cause = cause.diagnostic();
+    let mut diagnostic = Diagnostic::error(UNCLEAN_STOP, "the job failed before its final checkpoint")
+        .with_note(format!("the failure: {}", cause.brief()));
+    diagnostic.help = cause.help;
+    diagnostic.into()
 }
 
+/// The story of the last failure, under the code of a strategy that gave up.
 fn exhausted(restarts: u64, cause: &Error) -> Error {
-    let mut diagnostic = Diagnostic::error(RESTARTS_EXHAUSTED, format!("gave up after {restarts} restarts: {cause}"))
-        .with_note("the last checkpoint is intact; the next run goes on from it")
-        .with_help("cure the cause, or allow more with the options of 'restart-strategy.type'");
-    if let Some(span) = cause.span() {
-        diagnostic = diagnostic.with_span(span, "");
-    }
-    diagnostic.into()
+    let cause = cause.diagnostic();
+    let of = format!("what failed: dflow help {}", cause.code);
+    let story = Diagnostic {
+        code: RESTARTS_EXHAUSTED.code,
+        class: RESTARTS_EXHAUSTED.class,
+        message: format!("gave up after {restarts} restarts: {}", cause.message),
+        ..cause
+    };
+    story.with_note(of).with_help("cure the cause, or allow more with the options of 'restart-strategy.type'").into()
 }

@@ -12,6 +12,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use dflow::runtime::job::TOLD;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Global, LogFormat};
@@ -27,6 +28,8 @@ pub(crate) fn start(global: &Global, report: &Arc<Report>) {
         (false, _) => "info,dflow=debug,dflow_runtime=debug,dflow_engine=debug,dflow_connector_files=debug",
     };
     let wanted = std::env::var("DFLOW_LOG").ok().filter(|v| !v.is_empty());
+    // Checkpoints that fail and restarts are told as diagnostics, and so is what ends the job.
+    let by_flags = format!("{by_flags},{TOLD}=off");
     let filter = wanted.and_then(|w| EnvFilter::try_new(w).ok()).unwrap_or_else(|| EnvFilter::new(by_flags));
     let report = report.clone();
     let builder = tracing_subscriber::fmt()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! diagnostics   rendered, or one JSON object each      always, also with -q
-//! status lines  head block, progress, summary          not with -q; as {"level":"INFO","msg":…} in JSON
+//! status lines  head block, progress, summary          not with -q; as {"level":"INFO","msg":…,"ts":…} in JSON
 //! last line     dflow: exit 12 preflight [DF…] …       whenever the exit code is not 0
 //! ```
 //! # Secrets
@@ -15,6 +15,8 @@ use std::sync::Mutex;
 use dflow::common::{Diagnostic, Severity, SourceMap};
 use dflow::render;
 use serde_json::{Value, json};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::args::{ColorChoice, Global, LogFormat};
 
@@ -82,7 +84,7 @@ impl Report {
             return;
         }
         if self.json {
-            self.write(&render::json(diagnostic, sources).to_string());
+            self.object(render::json(diagnostic, sources));
         } else {
             self.write(&render::text(diagnostic, sources, self.color));
         }
@@ -109,10 +111,8 @@ impl Report {
     pub(crate) fn end(&self, diagnostic: &Diagnostic) -> u8 {
         let code = diagnostic.class.exit_code();
         if self.json {
-            self.write(
-                &json!({"exit": code, "class": diagnostic.class, "code": diagnostic.code.to_string(), "message": diagnostic.message})
-                    .to_string(),
-            );
+            let (class, df, message) = (diagnostic.class, diagnostic.code.to_string(), &diagnostic.message);
+            self.object(json!({"exit": code, "class": class, "code": df, "message": message}));
         } else {
             self.write(&render::last_line(diagnostic));
         }
@@ -134,7 +134,7 @@ impl Report {
             if let (Value::Object(all), Value::Object(more)) = (&mut value, fields()) {
                 all.extend(more);
             }
-            self.write(&value.to_string());
+            self.object(value);
         } else {
             self.write(text);
         }
@@ -160,6 +160,14 @@ impl Report {
         put(&text);
     }
 
+    /// Writes an object with the time.
+    fn object(&self, mut value: Value) {
+        if let Value::Object(all) = &mut value {
+            all.insert("ts".into(), now().into());
+        }
+        self.write(&value.to_string());
+    }
+
     fn write(&self, text: &str) {
         let mut drawn = self.lock();
         let mut all = erase(std::mem::take(&mut *drawn));
@@ -171,6 +179,14 @@ impl Report {
     fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
         self.live_lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The time as lines of the log have it.
+fn now() -> String {
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
 /// Moves up over `lines` lines and clears what follows.

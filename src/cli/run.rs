@@ -31,7 +31,7 @@ use super::progress::{plural, short_name};
 use super::report::Report;
 use super::rows::RowWriter;
 use super::script::{self, Loaded};
-use super::watch::{Signals, Watch, watch};
+use super::watch::{Signals, Watch, tell_start, watch};
 use super::{stdout, tables};
 
 /// An engine over the machine, and the standard output its rows go to.
@@ -164,8 +164,17 @@ pub(crate) fn run(args: &RunArgs, report: &Arc<Report>) -> u8 {
     if !compiled.statements.iter().any(|s| matches!(s, CompiledStatement::Stream(_))) {
         overridden.iter().for_each(|line| report.status(line.trim_start()));
     }
-    let run =
-        Run { overridden, args, report, house: &house, script: &script, state_root: retained_dir, sources: &sources };
+    let streams = compiled.statements.iter().filter(|s| matches!(s, CompiledStatement::Stream(_))).count();
+    let run = Run {
+        overridden,
+        several: streams > 1,
+        args,
+        report,
+        house: &house,
+        script: &script,
+        state_root: retained_dir,
+        sources: &sources,
+    };
     house.env.spawner.block_on(run.statements(compiled.statements))
 }
 
@@ -177,6 +186,8 @@ struct Run<'a> {
     script: &'a Loaded,
     /// A line per setting that a flag has overridden.
     overridden: Vec<String>,
+    /// Whether the script is several jobs: queries that run one after the other.
+    several: bool,
     /// `execution.checkpointing.dir`
     state_root: Option<String>,
     sources: &'a SourceMap,
@@ -192,31 +203,38 @@ impl Run<'_> {
             }
         };
         for statement in statements {
-            let code = match statement {
-                CompiledStatement::Rows(rows) => stdout::print(&tables::text(&rows), self.report),
+            let (code, finished) = match statement {
+                CompiledStatement::Rows(rows) => (stdout::print(&tables::text(&rows), self.report), true),
                 CompiledStatement::Stream(job) => self.stream(*job, &mut signals).await,
-                CompiledStatement::Batch(job) => self.batch(*job, &mut signals).await,
+                CompiledStatement::Batch(job) => (self.batch(*job, &mut signals).await, true),
             };
-            if code != 0 {
+            // Who stops one of several queries stops the run.
+            if code != 0 || !finished {
                 return code;
             }
         }
         0
     }
 
-    async fn stream(&self, mut job: StreamJob, signals: &mut Signals) -> u8 {
+    /// Runs a job; the exit code, and whether it read all its input.
+    async fn stream(&self, mut job: StreamJob, signals: &mut Signals) -> (u8, bool) {
         job.config.stop_timeout = self.args.stop_timeout;
+        let failed = |e: &Diagnostic| (self.report.fail(e, self.sources), false);
         let state = match self.state(&job) {
             Ok(state) => state,
-            Err(e) => return self.report.fail(&e, self.sources),
+            Err(e) => return failed(&e),
         };
-        let head = head(&job.summary, &self.script.name, &state, job.config.checkpoint.interval);
+        let head = head(&job.summary, &self.script.name, &state, job.config.checkpoint.interval, self.several);
         for line in head.iter().chain(&self.overridden) {
             self.report.status(line);
         }
         if self.args.dry_run {
+            match pipeline::look(&self.house.engine, job, state).await {
+                Ok(found) => tell_start(self.report, found.restored, &found.notices),
+                Err(e) => return failed(&e.diagnostic()),
+            }
             self.report.status("dry run: nothing was read or written");
-            return 0;
+            return (0, true);
         }
         let prints = !job.queries.is_empty() || job.summary.sinks.iter().any(|s| s.connector == "print");
         let live = self.report.is_live() && !(prints && stdout::is_terminal());
@@ -224,13 +242,13 @@ impl Run<'_> {
         for query in std::mem::take(&mut job.queries) {
             match self.printer(query) {
                 Ok(printer) => printers.push(self.house.env.spawner.spawn_io("print", printer)),
-                Err(e) => return self.report.fail(&e, self.sources),
+                Err(e) => return failed(&e),
             }
         }
         let keeps_state = matches!(state, State::Directory(_));
         let handle = match pipeline::start(&self.house.engine, job, state) {
             Ok(started) => started.handle,
-            Err(e) => return self.report.fail(&e.diagnostic(), self.sources),
+            Err(e) => return failed(&e.diagnostic()),
         };
         let context = Watch {
             report: self.report,
@@ -242,16 +260,15 @@ impl Run<'_> {
             keeps_state,
             live,
         };
-        let code = watch(&handle, signals, &context).await;
+        let (mut code, finished) = watch(&handle, signals, &context).await;
         // Forced: nobody waits for rows that are still on their way.
         if code >= 128 {
-            return code;
+            return (code, finished);
         }
-        let mut code = code;
         for printer in printers {
             code = self.printed(printer.await, code);
         }
-        code
+        (code, finished)
     }
 
     /// Prints the rows of a query as they come. After an error it keeps taking them, so that the job can stop.
@@ -349,6 +366,10 @@ impl Run<'_> {
 
     /// Where this job's state goes. A query on its own keeps none: two of them at once are not two instances of one job.
     fn state(&self, job: &StreamJob) -> Result<State, Box<Diagnostic>> {
+        if self.several {
+            // One after the other they would take each other's state for their own.
+            return Ok(State::InMemory);
+        }
         if let Some(dir) = &self.args.state_dir {
             return Ok(State::Directory(dir.clone()));
         }
@@ -378,7 +399,7 @@ fn overridden(all: &[Overridden], sources: &SourceMap) -> Vec<String> {
 }
 
 /// What will run, before the first row moves.
-fn head(summary: &JobSummary, script: &str, state: &State, interval: Option<Duration>) -> Vec<String> {
+fn head(summary: &JobSummary, script: &str, state: &State, interval: Option<Duration>, several: bool) -> Vec<String> {
     let mut lines = vec![format!("dflow {}  {}  ({script})", env!("CARGO_PKG_VERSION"), summary.name)];
     lines.push(format!(
         "  plan       {}, {}, {} with state, parallelism {}{}",
@@ -396,6 +417,7 @@ fn head(summary: &JobSummary, script: &str, state: &State, interval: Option<Dura
         .map_or("a checkpoint at the end only".to_owned(), |d| format!("a checkpoint every {}", format_duration(d)));
     lines.push(match state {
         State::Directory(dir) => format!("  state      {}, {every}", dir.display()),
+        State::InMemory if several => "  state      none is kept: several queries run one after the other".to_owned(),
         State::InMemory => "  state      none is kept; --state-dir keeps it".to_owned(),
     });
     lines

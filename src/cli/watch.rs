@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use dflow::common::metrics::Metrics;
 use dflow::common::units::format_duration;
-use dflow::common::{Classified, Diagnostic, Env, SourceMap};
+use dflow::common::{Classified, Diagnostic, Env, Epoch, SourceMap};
 use dflow::runtime::checkpoint::OperatorKind;
 use dflow::runtime::job::{JobEnd, JobEvent, JobHandle, JobOutcome, JobState, JobStatus};
 use serde_json::json;
@@ -75,9 +75,10 @@ impl Signals {
     }
 }
 
-/// Watches the job to its end; the exit code.
-pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<'_>) -> u8 {
+/// Watches the job to its end; the exit code, and whether it read all its input.
+pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<'_>) -> (u8, bool) {
     let mut events = job.events();
+    let mut started = false;
     let mut observer = Observer::new(watch.until, job.status());
     let mut shown = job.status();
     let mut last_line = watch.env.clock.monotonic();
@@ -92,8 +93,10 @@ pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<
                 code = signals.next() => {
                     if stopping {
                         job.cancel();
-                        watch.report.status("stopped at once; the next run goes on from the last checkpoint");
-                        return code;
+                        let status = job.status();
+                        let last = status.last_checkpoint.map(|c| c.epoch).or(status.restored_from);
+                        watch.report.status(&format!("stopped at once; {}", next_run(watch.keeps_state, last)));
+                        return (code, false);
                     }
                     stopping = true;
                     watch.report.status("stopping: the final checkpoint is being taken (again to stop at once)");
@@ -101,7 +104,7 @@ pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<
                 }
                 outcome = &mut ended => break outcome,
                 event = events.recv() => match event {
-                    Ok(event) => tell(&event, watch),
+                    Ok(event) => started |= tell(&event, watch),
                     Err(RecvError::Lagged(_)) => {}
                     // The sender lives in the handle; its end is the outcome.
                     Err(RecvError::Closed) => watch.env.clock.sleep(TICK).await,
@@ -136,13 +139,13 @@ pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<
     };
     // What happened last is still in the channel.
     while let Ok(event) = events.try_recv() {
-        tell(&event, watch);
+        started |= tell(&event, watch);
     }
-    end(&outcome, watch)
+    (end(&outcome, started, watch), matches!(outcome.end, JobEnd::Finished))
 }
 
-/// The summary, and the error that ended it.
-fn end(outcome: &JobOutcome, watch: &Watch<'_>) -> u8 {
+/// The summary, and the error that ended it. `started`: it got past its claim, so that what it leaves behind is known.
+fn end(outcome: &JobOutcome, started: bool, watch: &Watch<'_>) -> u8 {
     for line in progress::summary(outcome, watch.metrics) {
         watch.report.status(&line);
     }
@@ -154,22 +157,45 @@ fn end(outcome: &JobOutcome, watch: &Watch<'_>) -> u8 {
             }
             0
         }
-        JobEnd::Failed(error) => watch.report.fail(&error.diagnostic(), watch.sources),
+        JobEnd::Failed(error) => {
+            let mut error = error.diagnostic();
+            if started {
+                error = error.with_note(next_run(watch.keeps_state, outcome.last_checkpoint));
+            }
+            watch.report.fail(&error, watch.sources)
+        }
     }
 }
 
-fn tell(event: &JobEvent, watch: &Watch<'_>) {
+/// What the same command does after a run that ended early. A checkpoint after `last` may be complete without our
+/// knowing; the next run finds it.
+fn next_run(keeps_state: bool, last: Option<Epoch>) -> String {
+    match last {
+        _ if !keeps_state => "no state is kept: the next run starts from the beginning".into(),
+        Some(epoch) => format!("checkpoint {epoch} is the last known to be complete: the next run goes on from there"),
+        None => "no checkpoint is known to be complete: the next run starts from the beginning".into(),
+    }
+}
+
+/// The line that says what a job starts from, and what is to be said about the state before.
+pub(crate) fn tell_start(report: &Report, restored: Option<Epoch>, notices: &[String]) {
+    for notice in notices {
+        report.event(&format!("  state      {notice}"), || json!({"msg": "state", "notice": notice}));
+    }
+    let how = match restored {
+        Some(epoch) => format!("  start      from checkpoint {}", epoch.0),
+        None => "  start      fresh: no earlier checkpoint is used".to_owned(),
+    };
+    report.event(&how, || json!({"msg": "started", "restored": restored.map(|e| e.0)}));
+}
+
+/// Tells what happened; whether it is that the job runs now.
+fn tell(event: &JobEvent, watch: &Watch<'_>) -> bool {
     let report = watch.report;
     match event {
         JobEvent::Started { restored, notices, .. } => {
-            for notice in notices {
-                report.event(&format!("  state      {notice}"), || json!({"msg": "state", "notice": notice}));
-            }
-            let how = match restored {
-                Some(epoch) => format!("  start      from checkpoint {}", epoch.0),
-                None => "  start      fresh: no earlier checkpoint is used".to_owned(),
-            };
-            report.event(&how, || json!({"msg": "started", "restored": restored.map(|e| e.0)}));
+            tell_start(report, *restored, notices);
+            return true;
         }
         JobEvent::CheckpointFailed { epoch, error } => {
             report.diagnostic(
@@ -184,6 +210,7 @@ fn tell(event: &JobEvent, watch: &Watch<'_>) {
         // Completed checkpoints are in the progress, and in the log with -v.
         JobEvent::CheckpointCompleted(_) | JobEvent::Ended(_) => {}
     }
+    false
 }
 
 /// An error that did not end the job.

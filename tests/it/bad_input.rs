@@ -6,6 +6,7 @@ use std::fs;
 use dflow::connector::error as api;
 use dflow::error::{ENV_FILE, NO_STATE_DIR, SCRIPT_UNREADABLE};
 use dflow::runtime::storage::codes as state;
+use dflow_formats::error::RECORD_TOO_LONG as TOO_LONG;
 
 use crate::support::{Place, files, finish};
 
@@ -212,4 +213,78 @@ fn a_format_used_the_wrong_way_is_refused_in_both_directions() {
         assert_eq!(error.code(), api::FORMAT_ROLE_NOT_SUPPORTED.code);
         assert!(error.span().is_some() && error.to_string().contains("'neither'"), "{error}");
     }
+}
+
+#[test]
+fn a_directory_with_other_files_is_not_taken_for_state() {
+    let place = Place::new();
+    place.write("p.sql", copy("json"));
+    place.write("in/a.json", "{\"id\":1,\"name\":\"a\"}\n");
+    place.write("project/README.md", "mine");
+    place.write("project/data/orders.csv", "1,2");
+    for restore in ["auto", "none"] {
+        let ran = place
+            .run(&["run", "p.sql", "--state-dir", "project", "--restore", restore])
+            .expect_error(13, state::FOREIGN_FILES);
+        assert!(
+            ran.err.contains("project") && ran.err.contains("`README.md`") && ran.err.contains("help:"),
+            "{ran:#?}"
+        );
+    }
+    // The folder the script lies in, too, and the one with its output.
+    place.run(&["run", "p.sql", "--state-dir", "."]).expect_error(13, state::FOREIGN_FILES);
+    assert_eq!(fs::read_dir(place.path("project")).unwrap().count(), 2, "nothing was changed");
+    assert!(!place.path("out").exists(), "and nothing was begun");
+    fs::create_dir(place.path("empty")).unwrap();
+    for good in ["empty", "absent/too", "project/state"] {
+        place.run(&["run", "p.sql", "--state-dir", good]).expect(0);
+    }
+    place.write("empty/notes.txt", "a state directory stays one");
+    place.run(&["run", "p.sql", "--state-dir", "empty"]).expect(0);
+}
+
+#[test]
+fn an_error_of_a_running_job_is_told_once() {
+    let place = Place::new();
+    place.write("p.sql", copy("json"));
+    place.write("in/a.json", "{\"id\":\"x\",\"name\":\"b\"}\n");
+    let ran = place.run(&["run", "p.sql"]).expect(15);
+    let told: Vec<&str> = ran.err.lines().filter(|l| l.contains("bad record")).collect();
+    assert_eq!(told.len(), 2, "rendered, and in the last line: {ran:#?}");
+    assert!(told[0].starts_with("error[DF5100]: bad record") && told[1] == ran.last_line(), "{ran:#?}");
+    assert!(!ran.last_line().contains("help:") && !ran.err.contains("ERROR"), "{ran:#?}");
+}
+
+#[test]
+fn a_record_that_is_too_long_is_skipped_where_the_table_says_so() {
+    let place = Place::new();
+    let long = "x".repeat(dflow::common::limits::RECORD_BYTES_MAX + 1);
+    place.write(
+        "in/a.json",
+        format!("{{\"id\":1,\"name\":\"a\"}}\n{{\"name\":\"{long}\"}}\n{{\"id\":2,\"name\":\"b\"}}\n"),
+    );
+    place.write("p.sql", copy("json"));
+    let ran = place.run(&["run", "p.sql"]).expect_error(15, TOO_LONG);
+    for text in ["a.json", "line: 2"] {
+        assert!(ran.err.contains(text), "{text}: {ran:#?}");
+    }
+    place.write("q.sql", copy("json").replacen("'json')", "'json', 'json.ignore-parse-errors' = 'true')", 1));
+    let ran = place.run(&["run", "q.sql"]).expect(0);
+    assert!(ran.err.contains("1 record skipped"), "{ran:#?}");
+    assert_eq!(place.lines_below("out").len(), 2);
+}
+
+#[test]
+fn secrets_and_tables_of_a_script_are_found_from_anywhere() {
+    let place = Place::new();
+    place.write("jobs/where.txt", "in\n");
+    place.write("jobs/in/a.json", "{\"id\":1,\"name\":\"a\"}\n");
+    place.write("jobs/p.sql", copy("json").replacen("'in'", "'${file:where.txt}'", 1));
+    fs::create_dir_all(place.path("elsewhere")).unwrap();
+    for (from, script) in [(".", "jobs/p.sql"), ("jobs", "p.sql"), ("elsewhere", "../jobs/p.sql")] {
+        let mut command = place.command(&["run", script]);
+        command.current_dir(place.path(from));
+        finish(&mut command).expect(0);
+    }
+    assert_eq!(place.lines_below("jobs/out").len(), 3);
 }

@@ -268,3 +268,106 @@ INSERT INTO o SELECT id FROM t;",
     assert!(place.path("here").exists() && !place.path("elsewhere").exists());
     assert!(!place.run(&["run", "p.sql", "--dry-run"]).expect(0).err.contains("overridden"));
 }
+
+#[test]
+fn a_closed_standard_output_is_named_and_dev_null_is_fine() {
+    let place = Place::new();
+    place.write("q.sql", TEN);
+    place.write(
+        "i.sql",
+        TEN.replace(
+            "SELECT id, id * id",
+            "CREATE TABLE o (a BIGINT, b BIGINT) WITH ('connector' = 'print');\nINSERT INTO o SELECT id, id * id",
+        ),
+    );
+    place.write(
+        "b.sql",
+        TEN.replace(
+            "SELECT id, id * id",
+            "CREATE TABLE o (a BIGINT, b BIGINT) WITH ('connector' = 'blackhole');\nINSERT INTO o SELECT id, id * id",
+        ),
+    );
+    let shell = |line: &str| {
+        let mut command = std::process::Command::new("sh");
+        let line = line.replace("dflow", env!("CARGO_BIN_EXE_dflow"));
+        command.args(["-c", &line]).current_dir(place.path("."));
+        finish(&mut command)
+    };
+    for line in ["exec dflow run q.sql >&-", "exec dflow run q.sql -o table >&-", "exec dflow version >&-"] {
+        let ran = shell(line).expect_error(23, OUTPUT_FAILED);
+        assert!(ran.err.contains("closed"), "{ran:#?}");
+    }
+    shell("exec dflow run i.sql >&-").expect(23);
+    shell("exec dflow run b.sql >&-").expect(0);
+    // As Python and Node turn output off.
+    shell("exec dflow run q.sql 1<>/dev/null").expect(0);
+    shell("exec dflow run q.sql >/dev/null").expect(0);
+    assert_eq!(shell("dflow run q.sql -q | head -1").expect(0).err, "");
+}
+
+#[test]
+fn several_queries_print_one_after_the_other() {
+    let place = Place::new();
+    let three = TEN.to_owned() + "SELECT id + 100 AS x FROM t;\nSELECT COUNT(*) AS n FROM t WHERE id > 4;\n";
+    place.write("q.sql", &three);
+    for _ in 0..5 {
+        let ran = place.run(&["run", "q.sql", "-o", "csv"]).expect(0);
+        let lines: Vec<&str> = ran.out.lines().collect();
+        assert_eq!((lines[0], lines[11], lines[22], lines[23]), ("id,square", "x", "op,n", "+I,6"), "{ran:#?}");
+        let in_order = lines[1..11].iter().all(|l| l.contains(','))
+            && lines[12..22].iter().all(|l| l.parse::<i64>().unwrap() > 100);
+        assert!(in_order, "{ran:#?}");
+    }
+    let ran = place.run(&["run", "q.sql", "--until", "rows=3"]).expect(0);
+    assert_eq!(ran.out.lines().count(), 3, "who has enough of one has enough: {ran:#?}");
+    let kept = place.run(&["run", "q.sql", "--state-dir", "s"]).expect(0);
+    assert!(kept.err.contains("none is kept: several queries run one after the other"), "{kept:#?}");
+    assert!(!place.path("s").exists());
+}
+
+#[test]
+fn queries_that_cannot_run_one_after_the_other_are_refused() {
+    let place = Place::new();
+    place.write("endless.sql", ENDLESS.to_owned() + "SELECT id + 1 AS x FROM t;\n");
+    let ran = place.run(&["run", "endless.sql"]).expect(10);
+    assert!(ran.err.contains("error[DF2411]") && ran.err.contains("--> endless.sql:2:1"), "{ran:#?}");
+    place.write("last.sql", TEN.to_owned() + &ENDLESS.replace(" t ", " e ").replace("FROM t", "FROM e"));
+    assert_eq!(place.run(&["run", "last.sql", "--until", "idle=1h", "--dry-run"]).expect(0).out, "");
+    let insert = "CREATE TABLE o (a BIGINT) WITH ('connector' = 'blackhole');\nINSERT INTO o SELECT id FROM t;\n";
+    place.write("mixed.sql", TEN.to_owned() + insert + "SELECT id FROM t;\n");
+    let ran = place.run(&["check", "mixed.sql"]).expect(10);
+    assert!(ran.err.contains("error[DF2411]") && ran.err.contains("--> mixed.sql:6:1"), "{ran:#?}");
+    place.write("one.sql", TEN.to_owned() + insert);
+    place.run(&["run", "one.sql"]).expect(0);
+}
+
+#[test]
+fn every_object_of_the_log_has_its_time() {
+    let place = Place::new();
+    place.write("q.sql", TEN);
+    place.write("bad.sql", "SELEC 1;");
+    for (script, code) in [("q.sql", 0), ("bad.sql", 10)] {
+        let ran = place.run(&["run", script, "-v", "--log-format", "json"]).expect(code);
+        assert!(!ran.err.is_empty());
+        for line in ran.err.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let ts = value["ts"].as_str().unwrap_or_else(|| panic!("{line}"));
+            assert!(ts.len() >= 20 && ts.ends_with('Z') && ts.as_bytes()[10] == b'T', "{line}");
+        }
+    }
+}
+
+#[test]
+fn durations_in_messages_are_written_as_everywhere() {
+    let place = Place::new();
+    place.write(
+        "q.sql",
+        ENDLESS
+            .replace("SELECT id", "CREATE TABLE o (id BIGINT) WITH ('connector' = 'print');\nINSERT INTO o SELECT id"),
+    );
+    let running = place.start(&["run", "q.sql", "--stop-timeout", "0s"]);
+    running.wait_for("start      fresh");
+    running.signal("TERM");
+    let ran = running.end().expect(40);
+    assert!(ran.err.contains("no final checkpoint within 0s"), "{ran:#?}");
+}

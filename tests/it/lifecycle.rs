@@ -1,5 +1,7 @@
 //! Starting, stopping, going on: what a state directory is for.
 
+use dflow::runtime::storage::codes as state;
+
 use crate::support::{Place, files, wait_until};
 
 /// Watches a folder and copies what comes.
@@ -180,4 +182,127 @@ fn state_lies_beside_the_script_wherever_one_stands() {
     crate::support::finish(&mut command).expect(0);
     assert!(place.path(".dflow/p/manifests").exists() && !place.path("elsewhere/.dflow").exists());
     assert_eq!(ids(&place), [r#"{"id":1}"#]);
+}
+
+/// Two `INSERT`s, from two tables into two.
+const TWO: &str = "CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'json',
+  'source.monitor-interval' = '50 ms');
+CREATE TABLE u (id INT) WITH ('connector' = 'filesystem', 'path' = 'in2', 'format' = 'json',
+  'source.monitor-interval' = '50 ms');
+CREATE TABLE o (k STRING, total INT) WITH ('connector' = 'print');
+CREATE TABLE b (id INT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'debezium-json');
+INSERT INTO o SELECT k, SUM(v) AS total FROM t GROUP BY k;
+INSERT INTO b SELECT id, COUNT(*) FROM u GROUP BY id;
+";
+
+fn two_inserts() -> Place {
+    let place = Place::new();
+    place.write("p.sql", TWO);
+    place.write("in/1.json", "{\"k\":\"a\",\"v\":1}\n");
+    place.write("in2/1.json", "{\"id\":7}\n");
+    place
+}
+
+/// The script without its second `INSERT`.
+fn one_insert() -> String {
+    TWO.lines().filter(|l| !l.starts_with("INSERT INTO b")).fold(String::new(), |all, l| all + l + "\n")
+}
+
+#[test]
+fn a_removed_insert_is_let_go_with_a_line_and_its_neighbour_goes_on() {
+    let place = two_inserts();
+    let run = || place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]);
+    assert_eq!(run().expect(0).out, "+I[a, 1]\n");
+    place.write("p.sql", one_insert());
+    let aside = place.write("aside/2.json", "{\"k\":\"a\",\"v\":2}\n");
+    std::fs::rename(aside, place.path("in/2.json")).unwrap();
+    let ran = run().expect(0);
+    assert_eq!(ran.out, "-U[a, 1]\n+U[a, 3]\n", "the other has its state: {ran:#?}");
+    let told: Vec<&str> = ran.err.lines().filter(|l| l.contains("is let go")).collect();
+    assert_eq!(told.len(), 2, "{ran:#?}");
+    assert!(told.iter().any(|l| l.starts_with("  state      the position of `source[u]` (p.sql:")), "{ran:#?}");
+    assert!(told.iter().any(|l| l.starts_with("  state      the state of `aggregate[")), "{ran:#?}");
+    assert!(!run().expect(0).err.contains("is let go"), "once");
+}
+
+#[test]
+fn a_removed_insert_whose_output_may_not_be_committed_is_named() {
+    let place = two_inserts();
+    let running = place.start(&["run", "p.sql", "-p", "1", "--checkpoint-interval", "100ms"]);
+    wait_until("a published file", || !place.lines_below("out").is_empty());
+    running.signal("KILL");
+    running.end().expect(-1);
+    place.write("p.sql", one_insert());
+    let run = || place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]);
+    let ran = run().expect_error(13, state::UNCLAIMED_STATE);
+    assert!(ran.err.contains("no longer writes `sink[b]`") && ran.err.contains("put its INSERT back"), "{ran:#?}");
+    // The way that was named.
+    place.write("p.sql", TWO);
+    run().expect(0);
+    place.write("p.sql", one_insert());
+    run().expect(0);
+}
+
+#[test]
+fn a_table_that_reads_other_data_is_named_with_its_option() {
+    let place = two_inserts();
+    place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]).expect(0);
+    place.write("in3/1.json", "{\"k\":\"a\",\"v\":1}\n");
+    place.write("p.sql", TWO.replace("'path' = 'in',", "'path' = 'in3',"));
+    for more in [&["--until", "caught-up"][..], &["--dry-run"]] {
+        let ran = place.run(&[&["run", "p.sql", "-p", "1"], more].concat()).expect_error(13, state::CHANGED_SOURCE);
+        for text in
+            ["table `t` reads other data: 'path' was 'in' and is 'in3'", "--> p.sql:1:", "was 'in'", "--restore none"]
+        {
+            assert!(ran.err.contains(text), "{text}: {ran:#?}");
+        }
+        assert!(
+            ran.err.contains(" (p.sql:7:") && !ran.err.contains("bytes "),
+            "places are lines and columns: {ran:#?}"
+        );
+    }
+    // The neighbour keeps what it has.
+    let set = "SET 'execution.state-recovery.ignore-unclaimed-state' = 'true';\n";
+    place.write("p.sql", set.to_owned() + &TWO.replace("'path' = 'in',", "'path' = 'in3',"));
+    let ran = place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]).expect(0);
+    assert_eq!((ran.out.as_str(), place.lines_below("out").len()), ("+I[a, 1]\n", 1), "{ran:#?}");
+}
+
+#[test]
+fn a_short_run_and_a_dry_run_say_what_they_start_from() {
+    let place = watching();
+    let start = |args: &[&str]| {
+        let ran = place.run(&[&["run", "p.sql", "-p", "1"], args].concat()).expect(0);
+        let lines: Vec<&str> = ran.err.lines().filter_map(|l| l.strip_prefix("  start      ")).collect();
+        assert_eq!(lines.len(), 1, "{ran:#?}");
+        lines[0].to_owned()
+    };
+    assert_eq!(start(&["--dry-run"]), "fresh: no earlier checkpoint is used");
+    assert!(!place.path(".dflow").exists(), "a dry run leaves nothing behind");
+    assert_eq!(start(&["--until", "caught-up"]), "fresh: no earlier checkpoint is used");
+    assert_eq!(start(&["--dry-run"]), "from checkpoint 1");
+    assert_eq!(start(&["--dry-run", "--restore", "none"]), "fresh: no earlier checkpoint is used");
+    place.write(
+        "q.sql",
+        "CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1'); SELECT a FROM t;",
+    );
+    for _ in 0..20 {
+        let ran = place.run(&["run", "q.sql"]).expect(0);
+        assert!(ran.err.contains("  start      fresh"), "however short: {ran:#?}");
+    }
+}
+
+#[test]
+fn after_a_restored_checkpoint_numbers_go_on_from_the_highest() {
+    let place = watching();
+    let run =
+        |args: &[&str]| place.run(&[&["run", "p.sql", "-p", "1", "--until", "caught-up"], args].concat()).expect(0);
+    for number in 1..=3 {
+        assert!(run(&[]).err.contains(&format!("checkpoint {number} is durable")));
+        arrive(&place, number + 1);
+    }
+    let oldest = files(&place.path(".dflow/p/manifests"), ".json").remove(0);
+    let ran = run(&["--restore", oldest.to_str().unwrap()]);
+    assert!(ran.err.contains("checkpoint 1 of job `p` at ") && ran.err.contains("; the next one is 4"), "{ran:#?}");
+    assert!(ran.err.contains("checkpoint 4 is durable"), "{ran:#?}");
 }

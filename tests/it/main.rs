@@ -8,6 +8,7 @@ mod chaos;
 mod command_line;
 mod documentation;
 mod examples;
+mod full_disk;
 mod house;
 mod lifecycle;
 mod nested;

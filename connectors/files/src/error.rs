@@ -111,9 +111,7 @@ pub(crate) fn writing(path: &Path, e: &io::Error) -> Error {
     let shown = path.display();
     match e.kind() {
         K::StorageFull | K::QuotaExceeded | K::FileTooLarge => {
-            Error::new(DISK_FULL, format!("no room to write {shown}: {e}"))
-                .help("make room; a restart goes on from the last checkpoint")
-                .retry()
+            Error::new(DISK_FULL, format!("no room to write {shown}: {e}")).help("make room, and run it again").retry()
         }
         _ if e.raw_os_error() == Some(EMFILE) => Error::new(DISK_FULL, format!("too many open files at {shown}: {e}"))
             .help("raise the limit (`ulimit -n`), or lower 'sink.parallelism'")

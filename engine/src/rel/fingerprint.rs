@@ -14,6 +14,7 @@
 use datafusion::logical_expr::Expr;
 use dflow_common::OperatorId;
 use dflow_connector_api::{ConnectorSpec, OptionText, RawOption};
+use dflow_runtime::checkpoint::DataOption;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Call, Op, Plan, Rel, Target, print};
@@ -24,10 +25,9 @@ fn hash(text: &str) -> String {
     format!("{:016x}", xxh3_64(text.as_bytes()))
 }
 
-/// Which data a table is: its connector and the options that say so. A table without such options is its name.
-pub(crate) fn table(table: &Table, options: &[RawOption], spec: Option<&ConnectorSpec>) -> String {
-    let connector = table.connector.as_ref().map_or("", |c| c.value.as_str());
-    let mut identity: Vec<String> = Vec::new();
+/// The options of a table that say which data it is, with their values.
+pub(crate) fn data(options: &[RawOption], spec: Option<&ConnectorSpec>) -> Vec<DataOption> {
+    let mut data: Vec<DataOption> = Vec::new();
     for option in spec.iter().flat_map(|s| s.options).filter(|o| o.identity) {
         let given = options.iter().find(|o| o.key == option.key || option.aliases.contains(&o.key.as_str()));
         let value = match given.map(|o| &o.value) {
@@ -37,9 +37,18 @@ pub(crate) fn table(table: &Table, options: &[RawOption], spec: Option<&Connecto
             None => option.default,
         };
         if let Some(value) = value {
-            identity.push(format!("{}='{}'", option.key, value.replace('\'', "''")));
+            let span = given.map(|o| o.value_span);
+            data.push(DataOption { name: option.key.to_owned(), value: value.to_owned(), span });
         }
     }
+    data
+}
+
+/// Which data a table is: its connector and the options that say so. A table without such options is its name.
+pub(crate) fn table(table: &Table, options: &[RawOption], spec: Option<&ConnectorSpec>) -> String {
+    let connector = table.connector.as_ref().map_or("", |c| c.value.as_str());
+    let quoted = |o: DataOption| format!("{}='{}'", o.name, o.value.replace('\'', "''"));
+    let mut identity: Vec<String> = data(options, spec).into_iter().map(quoted).collect();
     if identity.is_empty() {
         identity.push(format!("table {}", table.id));
     }

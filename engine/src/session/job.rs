@@ -52,7 +52,7 @@ pub(super) fn stream(
     functions: &Functions,
     sources: &SourceMap,
 ) -> Result<(StreamJob, Vec<Advice>)> {
-    let (physical, queries) = physical(session, works, settings, functions)?;
+    let (physical, queries) = physical(session, works, settings, functions, sources)?;
     let graph = physical.graph(settings)?;
     let advice = lint::advice(&physical);
     let explain = explain::text(&physical, sources);
@@ -71,7 +71,7 @@ pub(super) fn explained(
     sources: &SourceMap,
     shown: &Shown,
 ) -> Result<String> {
-    let (physical, _) = physical(session, works, settings, functions)?;
+    let (physical, _) = physical(session, works, settings, functions, sources)?;
     physical.graph(settings)?;
     let advice = shown.advice.then(|| lint::advice(&physical));
     Ok(match (shown.json, advice) {
@@ -95,6 +95,7 @@ fn physical(
     works: &[Work],
     settings: &Resolved,
     functions: &Functions,
+    sources: &SourceMap,
 ) -> Result<(Physical, Vec<QueryOutput>)> {
     let connectors = connectors(session, settings);
     let mut errors = Vec::new();
@@ -127,7 +128,7 @@ fn physical(
         .into_iter()
         .map(|(node, columns)| output(columns, props[node].kind == Kind::Append, &settings.time_zone))
         .unzip();
-    Ok((build::decide(plan, &connectors, settings, &sinks)?, queries))
+    Ok((build::decide(plan, &connectors, settings, &sinks, sources)?, queries))
 }
 
 /// A batch job of one statement.

@@ -15,8 +15,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::Expr;
-use dflow_common::{Diagnostic, OperatorId};
+use dflow_common::{Diagnostic, OperatorId, SourceMap};
 use dflow_connector_api::{Boundedness, ChangelogSupport, ShareKey, Sink, Source};
+use dflow_runtime::checkpoint::Origin;
 use dflow_runtime::graph::{Edge, Exchange, JobGraph, Node, NodeIndex, NodeKind};
 
 use super::connect::Connectors;
@@ -42,6 +43,7 @@ pub(crate) struct Physical {
     pub(crate) plan: Plan,
     pub(crate) props: Vec<StreamProps>,
     pub(crate) ids: Vec<OperatorId>,
+    origins: Vec<Origin>,
     /// Instances per node.
     pub(crate) parallelism: Vec<usize>,
     /// How rows get from `inputs[i]` of each node to it.
@@ -60,6 +62,7 @@ pub(crate) fn decide(
     connectors: &Connectors<'_>,
     settings: &Resolved,
     outputs: &[Arc<OutputSink>],
+    texts: &SourceMap,
 ) -> Result<Physical> {
     let props = derive(&plan);
     let ids = fingerprint::ids(&plan, &|table, options| connectors.identity(table, options));
@@ -136,7 +139,8 @@ pub(crate) fn decide(
         exchanges.push(edges);
     }
     let summary = summarise(&plan, &sources, &sinks, settings);
-    Ok(Physical { plan, props, ids, parallelism, exchanges, sources, sinks, summary })
+    let origins = plan.nodes.iter().map(|rel| connectors.origin(rel, texts)).collect();
+    Ok(Physical { plan, props, ids, origins, parallelism, exchanges, sources, sinks, summary })
 }
 
 fn feeds_keyed_sink(plan: &Plan, id: usize, sinks: &HashMap<usize, Arc<dyn Sink>>) -> bool {
@@ -204,6 +208,7 @@ impl Physical {
                 name: self.name(id),
                 description: describe(rel, &self.plan),
                 span: rel.span,
+                origin: self.origins[id].clone(),
                 parallelism: self.parallelism[id],
                 kind,
             });

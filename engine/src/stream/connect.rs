@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use dflow_common::SourceMap;
 use dflow_connector_api::{
     ConnectorFactory, ConnectorSpec, FieldMask, Predicate, RawOption, Sink, Source, SourceChangelog, TableRequest,
     TableScan,
 };
+use dflow_runtime::checkpoint::Origin;
 
 use crate::Engine;
 use crate::bind::context::PlannedTable;
 use crate::catalog::Table;
 use crate::error::{Errors, Result};
-use crate::rel::SourceOp;
 use crate::rel::convert::Sources;
-use crate::rel::fingerprint;
+use crate::rel::{Op, Rel, SourceOp, Target, fingerprint};
 use crate::session::{merge_options, no_connector};
 
 /// Opens tables for one job.
@@ -82,6 +83,20 @@ impl Connectors<'_> {
         let projection = table.persisted().iter().filter_map(|p| indices.iter().position(|i| i == p)).collect();
         let request = self.request(table, options.to_vec(), projection, vec![], None);
         self.factory(table)?.sink(&request).map_err(Errors::from)
+    }
+
+    /// Where a node comes from, for messages about its state.
+    pub(crate) fn origin(&self, rel: &Rel, sources: &SourceMap) -> Origin {
+        let (table, options) = match &rel.op {
+            Op::Source(s) => (&s.table, &s.options),
+            Op::Sink(Target::Table { table, options }) => (table, options),
+            _ => return Origin { place: rel.span.and_then(|s| sources.place(s)), ..Origin::default() },
+        };
+        Origin {
+            place: rel.span.and_then(|s| sources.place(s)),
+            table: Some(table.id.name.clone()),
+            data: fingerprint::data(options, self.spec(table)),
+        }
     }
 
     fn spec(&self, table: &Table) -> Option<&'static ConnectorSpec> {

@@ -24,8 +24,8 @@ use crate::enumerate::EnumeratorCommand;
 use crate::error::{CHECKPOINT_EXPIRED, Error, Result};
 use crate::failpoint::{self, pass};
 use crate::graph::NodeIndex;
-use crate::job::shared::{Command, Shared};
-use crate::job::{CheckpointStatus, Job, JobEnd, JobEvent, JobState};
+use crate::job::shared::{Command, Rows, Shared};
+use crate::job::{CheckpointStatus, Job, JobEnd, JobEvent, JobState, TOLD};
 use crate::task::{AttemptContext, TaskAck, TaskEvent};
 
 /// How often a sink's commit, or the last mark, is tried before the job fails.
@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long the sources may take to acknowledge the last checkpoint upstream before the job ends without it.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the note that the sinks have committed may take.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a background step of the driver answers.
 enum Done {
@@ -58,6 +61,8 @@ pub(crate) struct Driver<'a> {
     /// What has been acknowledged of the running checkpoint.
     collecting: Checkpoint,
     committables: BTreeMap<NodeIndex, Vec<Committable>>,
+    /// Rows by node.
+    counted: Vec<Rows>,
     written: CommitInfo,
     /// Wait for the next checkpoint to begin, and for the running one to complete.
     waiting: Vec<oneshot::Sender<Result<Epoch>>>,
@@ -113,6 +118,7 @@ impl<'a> Driver<'a> {
             background: FuturesUnordered::new(),
             collecting: Checkpoint::default(),
             committables: BTreeMap::new(),
+            counted: Vec::new(),
             written: CommitInfo::default(),
             waiting: Vec::new(),
             promised: Vec::new(),
@@ -231,6 +237,10 @@ impl<'a> Driver<'a> {
         for (node, splits) in ack.splits {
             self.collecting.sources.entry(nodes[node].id.clone()).or_default().splits.extend(splits);
         }
+        for (node, (rows_in, rows_out)) in ack.rows {
+            let counted = &mut self.counted[node];
+            *counted = (counted.0 + rows_in, counted.1 + rows_out);
+        }
         for (node, committables) in ack.committables {
             self.committables.entry(node).or_default().extend(committables);
         }
@@ -262,6 +272,7 @@ impl<'a> Driver<'a> {
             Action::Inject { epoch, last } => {
                 self.collecting = Checkpoint { epoch, ..Checkpoint::default() };
                 self.committables.clear();
+                self.counted = vec![(0, 0); self.job.graph.nodes.len()];
                 self.promised.append(&mut self.waiting);
                 epochs.live.store(epoch.0, Ordering::Release);
                 self.tell_enumerators(EnumeratorCommand::Barrier { epoch, last });
@@ -284,6 +295,9 @@ impl<'a> Driver<'a> {
             Action::MarkFinished => {
                 self.background.push(Box::pin(mark_finished(self.job.env.clone(), Arc::clone(&self.job.store))));
             }
+            Action::MarkSettled => {
+                self.background.push(Box::pin(mark_settled(self.job.env.clone(), Arc::clone(&self.job.store))));
+            }
             Action::End(end) => {
                 let end = match end {
                     End::Finished => JobEnd::Finished,
@@ -304,6 +318,7 @@ impl<'a> Driver<'a> {
 
     /// Writes the manifest.
     fn commit(&mut self, epoch: Epoch) {
+        self.shared.count(epoch, &self.counted);
         let mut checkpoint = std::mem::take(&mut self.collecting);
         checkpoint.uploads.sort_by(|a, b| a.0.cmp(&b.0));
         checkpoint.sources.values_mut().for_each(|s| s.splits.sort_by(|a, b| a.id.cmp(&b.id)));
@@ -324,7 +339,8 @@ impl<'a> Driver<'a> {
     }
 
     fn aborted(&mut self, epoch: Epoch, error: Error) {
-        tracing::warn!(job = %self.job.config.name, %epoch, %error, "checkpoint given up");
+        let brief = error.diagnostic().brief();
+        tracing::warn!(target: TOLD, job = %self.job.config.name, %epoch, error = brief, "checkpoint given up");
         let expired = error.code() == CHECKPOINT_EXPIRED.code;
         if expired { &self.counters.expired } else { &self.counters.failed }.inc();
         self.shared.progress().failed += 1;
@@ -385,6 +401,18 @@ async fn mark_finished(env: Env, store: Arc<dyn CheckpointStore>) -> Done {
         }
     }
     Done::Nothing
+}
+
+/// Notes that nothing is left to commit. Only a sink that leaves the script needs that: without the note its output would
+/// have to be committed once more, without effect, before it may go.
+async fn mark_settled(env: Env, store: Arc<dyn CheckpointStore>) -> Done {
+    tokio::select! {
+        marked = store.mark_settled() => if let Err(error) = marked {
+            tracing::warn!(%error, "that every sink has committed was not noted");
+        },
+        () = env.clock.sleep(SETTLE_TIMEOUT) => tracing::warn!("that every sink has committed was not noted in time"),
+    }
+    Done::Marked(Ok(()))
 }
 
 /// Commits every sink, and answers with the committers.

@@ -93,6 +93,7 @@ async fn run(
     pass(env, failpoint::BEFORE_RECOVER).await?;
     let committers = recover_sinks(job, &claimed).await?;
     let restored = claimed.restored.as_ref().map(|c| c.epoch);
+    shared.rewind(restored);
     let owner = claimed.owner.clone();
     let opener = Arc::new(Opener {
         job: Arc::clone(job),
@@ -150,7 +151,6 @@ async fn run(
 
     let took = env.clock.monotonic().saturating_sub(started);
     job.metrics.gauge(&metrics::RESTORE_DURATION, &[&job.config.name]).set(took.as_secs_f64());
-    shared.progress().restored_from = restored;
     shared.set_state(JobState::Running);
     shared.emit(JobEvent::Started { restored, generation: claimed.generation, notices: claimed.notices });
     tracing::info!(job = %job.config.name, generation = claimed.generation, restored = ?restored, "job started");
@@ -201,13 +201,15 @@ impl Place {
 }
 
 /// `again`: this run has claimed before, so that it goes on from what it has itself, however it was told to start.
-fn claim_request(job: &Job, again: bool) -> ClaimRequest {
-    let operators = job.graph.nodes.iter().map(|node| OperatorInfo {
+pub(crate) fn claim_request(job: &Job, again: bool) -> ClaimRequest {
+    let operators = job.graph.nodes.iter().enumerate().map(|(index, node)| OperatorInfo {
         id: node.id.clone(),
         name: node.name.clone(),
         kind: kind_of(node),
         description: node.description.clone(),
         span: node.span,
+        origin: node.origin.clone(),
+        feeds: job.graph.feeds(index),
         parallelism: node.parallelism,
         tables: match &node.kind {
             NodeKind::Operator(factory) => factory.tables(),

@@ -325,6 +325,7 @@ impl Opener {
         Meter {
             rows_in: 0,
             rows_out: 0,
+            published: (0, 0),
             records_in: self.job.metrics.counter(&RECORDS_IN, &labels),
             records_out: self.job.metrics.counter(&RECORDS_OUT, &labels),
         }

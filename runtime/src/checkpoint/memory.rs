@@ -15,7 +15,9 @@ use dflow_connector_api::{StageStore, StagedRef};
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use super::{Checkpoint, CheckpointStore, ClaimRequest, Claimed, CommitInfo, InstanceId, OperatorSnapshot, UploadRef};
+use super::{
+    Checkpoint, CheckpointStore, ClaimRequest, Claimed, CommitInfo, Found, InstanceId, OperatorSnapshot, UploadRef,
+};
 use crate::config::RestoreMode;
 use crate::error::{Error, FENCED, Result};
 use crate::state::{SnapshotMode, StoredRows};
@@ -174,6 +176,15 @@ impl CheckpointStore for MemoryStore {
         Box::pin(async move { Ok(self.claim_now(request)) })
     }
 
+    fn look<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Found>> {
+        Box::pin(async move {
+            let backend = self.backend.lock();
+            let fresh = request.restore == RestoreMode::None || backend.finished;
+            let restored = backend.newest.as_ref().filter(|_| !fresh).map(|s| s.cut.epoch);
+            Ok(Found { restored, notices: Vec::new() })
+        })
+    }
+
     fn restore<'a>(
         &'a self,
         operator: &'a OperatorId,
@@ -228,6 +239,16 @@ impl CheckpointStore for MemoryStore {
             let mut backend = self.backend.lock();
             self.check_claim(&backend)?;
             backend.finished = true;
+            Ok(())
+        })
+    }
+
+    fn mark_settled(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let mut backend = self.backend.lock();
+            self.check_claim(&backend)?;
+            let sinks = backend.newest.iter_mut().flat_map(|s| s.cut.sinks.values_mut());
+            sinks.for_each(|s| s.committables.clear());
             Ok(())
         })
     }

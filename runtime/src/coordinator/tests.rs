@@ -29,6 +29,7 @@ impl Bench {
             Action::Publish { epoch } => format!("publish {epoch}"),
             Action::Complete { epoch, took } => format!("complete {epoch} in {}", took.as_secs()),
             Action::MarkFinished => "mark".to_owned(),
+            Action::MarkSettled => "settle".to_owned(),
             Action::End(end) => format!("end {end:?}"),
             Action::Fail(error) => format!("fail {}", error.code()),
         });
@@ -250,7 +251,10 @@ fn a_stop_takes_a_last_checkpoint_and_ends() {
     let mut b = Bench::new(|_| ());
     assert_eq!(b.step(Event::Stop), "inject 7 last");
     assert_eq!(b.step(Event::Stop), "", "repeated calls do nothing");
-    assert_eq!(b.succeed(7), "complete 7 in 0, end Stopped");
+    assert_eq!(b.succeed(7), "complete 7 in 0, settle");
+    assert_eq!(b.machine.deadline(), None, "it has stopped well, however long the note takes");
+    assert_eq!(b.at(1_000), "");
+    assert_eq!(b.step(Event::Marked(Ok(()))), "end Stopped");
 }
 
 #[test]
@@ -278,4 +282,33 @@ fn a_state_that_cannot_be_marked_fails_the_job() {
     b.end_tasks();
     b.succeed(7);
     assert_eq!(b.step(Event::Marked(Err(Error::coded(FENCED, "taken over")))), "fail DF8100");
+}
+
+#[test]
+fn for_lack_of_room_it_is_tried_again_soon_and_in_the_end_that_is_the_error() {
+    use crate::storage::codes::DISK_FULL;
+    let full = || Error::coded(DISK_FULL, "no room").retry();
+    let mut b = Bench::new(|c| c.tolerable_failures = 2);
+    b.activity = 1;
+    for (at, epoch) in [(10, 7), (12, 8)] {
+        assert_eq!(b.at(at), format!("inject {epoch}"));
+        let error = full();
+        assert_eq!(b.step(Event::PartFailed { epoch: Epoch(epoch), error }), format!("abort {epoch} DF9050"));
+        assert_eq!(b.at(at + 1), "");
+    }
+    assert_eq!(b.at(14), "inject 9");
+    let actions = b.machine.step(b.now, 1, Event::PartFailed { epoch: Epoch(9), error: full() });
+    let [Action::Abort { .. }, Action::Fail(error)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((error.code(), error.retryable()), (DISK_FULL.code, false), "a restart makes no room");
+    assert_eq!(error.diagnostic().notes, ["3 checkpoints in a row failed, 2 are tolerated"]);
+}
+
+#[test]
+fn an_interval_shorter_than_the_pause_stays() {
+    let mut b = Bench::new(|c| c.interval = Some(S(1)));
+    b.activity = 1;
+    b.at(1);
+    let error = Error::coded(crate::storage::codes::DISK_FULL, "no room").retry();
+    b.step(Event::PartFailed { epoch: Epoch(7), error });
+    assert_eq!(b.at(2), "inject 8");
 }

@@ -1,5 +1,6 @@
 //! What a job's handle and its supervisor share.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
 pub(crate) struct Shared {
     pub(crate) cancel: CancellationToken,
     pub(crate) events: broadcast::Sender<JobEvent>,
+    /// Hears everything from the start; for the first listener.
+    first: Mutex<Option<broadcast::Receiver<JobEvent>>>,
     pub(crate) outcome: watch::Sender<Option<JobOutcome>>,
     pub(crate) nodes: Vec<NodeStats>,
     commands: mpsc::UnboundedSender<Command>,
@@ -43,9 +46,19 @@ pub(crate) struct Progress {
     pub(crate) last_checkpoint: Option<CheckpointStatus>,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
+    /// What each node had counted when this attempt began…
+    counted_before: Vec<Rows>,
+    /// …and at the barriers of the newest checkpoints, oldest first.
+    counted: VecDeque<(Epoch, Vec<Rows>)>,
 }
 
-/// The counters of one node. Rows are counted over restarts; the rest is per instance and starts over.
+/// Rows in and out of a node.
+pub(crate) type Rows = (u64, u64);
+
+/// Checkpoints whose counts are remembered: the newest, and those before it in case it was not committed after all.
+const COUNTED_MAX: usize = 4;
+
+/// The counters of one node. Rows are counted over restarts, each once; the rest is per instance and starts over.
 pub(crate) struct NodeStats {
     template: NodeStatus,
     pub(crate) rows_in: AtomicU64,
@@ -137,9 +150,11 @@ pub(crate) fn kind_of(node: &Node) -> OperatorKind {
 impl Shared {
     pub(crate) fn new(job: &Job) -> Arc<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
+        let (events, first) = broadcast::channel(EVENTS_MAX);
         Arc::new(Self {
             cancel: CancellationToken::new(),
-            events: broadcast::channel(EVENTS_MAX).0,
+            events,
+            first: Mutex::new(Some(first)),
             outcome: watch::channel(None).0,
             nodes: job.graph.nodes.iter().map(NodeStats::new).collect(),
             commands,
@@ -151,6 +166,8 @@ impl Shared {
                 last_checkpoint: None,
                 completed: 0,
                 failed: 0,
+                counted_before: vec![(0, 0); job.graph.nodes.len()],
+                counted: VecDeque::new(),
             }),
             started: job.env.clock.monotonic(),
             env: job.env.clone(),
@@ -167,6 +184,11 @@ impl Shared {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The listener that has heard everything; taken once.
+    pub(crate) fn take_events(&self) -> Option<broadcast::Receiver<JobEvent>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Tells the listeners.
     pub(crate) fn emit(&self, event: JobEvent) {
         let _ = self.events.send(event);
@@ -175,6 +197,29 @@ impl Shared {
     pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
         // Only whole fields are assigned under this lock.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what the nodes have counted in this attempt at the barrier of `epoch`.
+    pub(crate) fn count(&self, epoch: Epoch, rows: &[Rows]) {
+        let mut p = self.progress();
+        let sums =
+            p.counted_before.iter().zip(rows).map(|(before, now)| (before.0 + now.0, before.1 + now.1)).collect();
+        if p.counted.len() == COUNTED_MAX {
+            p.counted.pop_front();
+        }
+        p.counted.push_back((epoch, sums));
+    }
+
+    /// An attempt begins at this checkpoint: what was counted after it will be counted again.
+    pub(crate) fn rewind(&self, restored: Option<Epoch>) {
+        let mut p = self.progress();
+        p.restored_from = restored;
+        let counted = p.counted.iter().rev().find(|(epoch, _)| Some(*epoch) == restored);
+        p.counted_before = counted.map_or_else(|| vec![(0, 0); self.nodes.len()], |(_, rows)| rows.clone());
+        for (node, (rows_in, rows_out)) in self.nodes.iter().zip(&p.counted_before) {
+            node.rows_in.store(*rows_in, Relaxed);
+            node.rows_out.store(*rows_out, Relaxed);
+        }
     }
 
     pub(crate) fn set_state(&self, state: JobState) {

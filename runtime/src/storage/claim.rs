@@ -28,12 +28,12 @@ use object_store::PutMode;
 use serde_json::Value;
 use tracing::warn;
 
-use super::codes::{self, FOREIGN_STATE, NO_STATE, STATE_IN_USE};
+use super::codes::{self, FOREIGN_FILES, FOREIGN_STATE, NO_STATE, STATE_IN_USE};
 use super::manifest::{Body, DATA, DIRECTORY, FORMAT, Manifest, Operator, STAGED};
 use super::retention::{self, Kept};
 use super::session::Session;
 use super::{HEAD, LocalStore, Shared, Written, compat, manifest};
-use crate::checkpoint::{Checkpoint, ClaimRequest, Claimed};
+use crate::checkpoint::{Checkpoint, ClaimRequest, Claimed, Found};
 use crate::config::RestoreMode;
 use crate::error::{Error, FENCED, Result};
 
@@ -42,6 +42,17 @@ const CLAIM_ATTEMPTS: usize = 16;
 
 /// The file that is locked.
 const LOCK: &str = "lock";
+
+/// What a state directory may hold in which no manifest was found: what a first claim makes before it writes one, and what
+/// another instance writes meanwhile.
+const OWN: &[&str] = &[LOCK, DIRECTORY, DATA, STAGED, HEAD];
+
+/// Whether a file in one of the folders is one that a claim has made.
+fn is_ours(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let written = name.starts_with('g') && name.contains('-') && (name.ends_with(".parquet") || name.ends_with(".bin"));
+    written || Manifest::number_of(path).is_some()
+}
 
 /// The manifests of a directory.
 struct History {
@@ -74,7 +85,82 @@ impl Carried {
     }
 }
 
+/// What a claim in some mode takes over.
+struct Decision {
+    history: History,
+    carried: Carried,
+    /// The manifest whose content it holds; `None` starts fresh…
+    base: Option<Manifest>,
+    /// …and where that is, when it is not ours.
+    elsewhere: Option<LocalStore>,
+    /// What is let go, a line each.
+    dropped: Vec<String>,
+    /// Whether own state is moved aside first.
+    aside: bool,
+}
+
 impl Shared {
+    /// See [`crate::checkpoint::CheckpointStore::look`].
+    pub(super) async fn look(&self, request: &ClaimRequest) -> Result<Found> {
+        let d = self.decide(request, &request.restore, Carried::default()).await?;
+        let next = d.carried.epoch_used.max(d.base.as_ref().map_or(Epoch(0), |m| m.epoch_used)).next();
+        let mut notices = notices(&d.history, &request.restore, d.base.as_ref(), next, None, d.dropped);
+        if d.aside {
+            notices.push("the state that is here is moved aside".into());
+        }
+        Ok(Found { restored: d.base.filter(Manifest::has_state).map(|m| m.epoch), notices })
+    }
+
+    /// Looks at what is there. Refusals come before anything is touched.
+    async fn decide(&self, request: &ClaimRequest, mode: &RestoreMode, carried: Carried) -> Result<Decision> {
+        // State that is moved aside need not be whole.
+        let allow_older = self.allow_older || *mode == RestoreMode::None;
+        let history = self.history(&self.local, allow_older).await?;
+        if history.last.is_none() {
+            self.refuse_foreign_files().await?;
+        }
+        let newest = history.newest.as_ref();
+        if let Some(other) = newest.filter(|m| m.job != request.job) {
+            return Err(self.foreign(&other.job, &request.job));
+        }
+        let mut carried = carried.or(newest);
+        if carried.owner.is_empty() {
+            carried.owner = request.owner.clone();
+        }
+        if history.damaged {
+            // What was counted in what cannot be read: at least about as far as the manifests were.
+            let last = history.last.unwrap_or_default();
+            carried.generation = carried.generation.max(last);
+            carried.epoch_used = carried.epoch_used.max(Epoch(last));
+        }
+        let own = newest.filter(|m| m.has_state());
+        let (base, elsewhere) = match mode {
+            RestoreMode::Auto | RestoreMode::Require => {
+                if *mode == RestoreMode::Require && own.is_none() {
+                    return Err(self.no_state(newest));
+                }
+                (own.cloned(), None)
+            }
+            RestoreMode::None => (None, None),
+            RestoreMode::Path(path) => {
+                let (store, manifest) = self.elsewhere(path).await?;
+                // A manifest of our own, under whatever name of the directory, needs no copy.
+                let ours = self.read_manifest(&self.local, manifest.number).await.is_ok_and(|m| m == manifest);
+                (Some(Manifest { finished: false, ..manifest }), (!ours).then_some(store))
+            }
+        };
+        let dropped = match &base {
+            Some(base) => compat::check(&self.place(), base, request)?,
+            None => Vec::new(),
+        };
+        let aside = match mode {
+            RestoreMode::None => own.is_some() || history.damaged,
+            RestoreMode::Path(_) => own.is_some() && elsewhere.is_some(),
+            RestoreMode::Auto | RestoreMode::Require => false,
+        };
+        Ok(Decision { carried, base, elsewhere, dropped, aside, history })
+    }
+
     pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
         let _turn = self.turn.lock().await;
         let first = self.session.lock().unwrap_or_else(PoisonError::into_inner).is_none();
@@ -82,58 +168,20 @@ impl Shared {
         let mut carried = Carried::default();
         let mut kept_aside = None;
         for _ in 0..CLAIM_ATTEMPTS {
-            // State that is moved aside need not be whole.
-            let allow_older = self.allow_older || mode == RestoreMode::None;
-            let history = self.history(&self.local, allow_older).await?;
+            let decision = self.decide(request, &mode, carried).await?;
+            carried = decision.carried.clone();
+            let Decision { history, base, elsewhere, dropped, aside, .. } = decision;
             let newest = history.newest.as_ref();
-            if let Some(other) = newest.filter(|m| m.job != request.job) {
-                return Err(self.foreign(&other.job, &request.job));
-            }
-            carried = carried.or(newest);
-            if carried.owner.is_empty() {
-                carried.owner = request.owner.clone();
-            }
-            if history.damaged {
-                // What was counted in what cannot be read: at least about as far as the manifests were.
-                let last = history.last.unwrap_or_default();
-                carried.generation = carried.generation.max(last);
-                carried.epoch_used = carried.epoch_used.max(Epoch(last));
-            }
-            let own = newest.filter(|m| m.has_state());
-            // Refusals come before anything is touched.
-            let (base, elsewhere) = match &mode {
-                RestoreMode::Auto | RestoreMode::Require => {
-                    if mode == RestoreMode::Require && own.is_none() {
-                        return Err(self.no_state(newest));
-                    }
-                    (own.cloned(), None)
-                }
-                RestoreMode::None => (None, None),
-                RestoreMode::Path(path) => {
-                    let (store, manifest) = self.elsewhere(path).await?;
-                    // A manifest of our own, under whatever name of the directory, needs no copy.
-                    let ours = self.read_manifest(&self.local, manifest.number).await.is_ok_and(|m| m == manifest);
-                    (Some(Manifest { finished: false, ..manifest }), (!ours).then_some(store))
-                }
-            };
-            let warnings = match &base {
-                Some(base) => compat::check(&self.place(), base, request)?,
-                None => Vec::new(),
-            };
             if self.lock(request).await? {
                 // Somebody may have written between our look and our lock.
                 continue;
             }
-            let aside = match mode {
-                RestoreMode::None => own.is_some() || history.damaged,
-                RestoreMode::Path(_) => own.is_some() && elsewhere.is_some(),
-                RestoreMode::Auto | RestoreMode::Require => false,
-            };
             if aside {
                 kept_aside = Some(self.move_aside(newest.map_or(Epoch(0), |m| m.epoch), request).await?);
                 continue;
             }
-            let notices = notices(&history, &mode, base.as_ref(), kept_aside.as_deref(), warnings);
+            let epoch_used = carried.epoch_used.max(base.as_ref().map_or(Epoch(0), |m| m.epoch_used)).next();
+            let notices = notices(&history, &mode, base.as_ref(), epoch_used, kept_aside.as_deref(), dropped);
 
             let mut next = Manifest {
                 format: FORMAT,
@@ -146,7 +194,7 @@ impl Shared {
                 created_ms: self.env.clock.wall_ms(),
                 claim: true,
                 finished: false,
-                epoch_used: carried.epoch_used.max(base.as_ref().map_or(Epoch(0), |m| m.epoch_used)).next(),
+                epoch_used,
                 owner: carried.owner.clone(),
                 ..base.clone().unwrap_or_else(|| nothing(request))
             };
@@ -368,6 +416,22 @@ impl Shared {
         self.lock(request).await.map(|_| aside)
     }
 
+    /// Refuses a directory that somebody uses for something else: what is written and removed here must be ours alone.
+    /// Only for one without manifests: where those are, it is a state directory, whatever lies beside them.
+    async fn refuse_foreign_files(&self) -> Result<()> {
+        let failed = |e| codes::local(&self.place(), "look into the state directory", e);
+        let Some(found) = self.local.foreign(OWN, is_ours).await.map_err(failed)? else { return Ok(()) };
+        Err(Diagnostic::error(
+            FOREIGN_FILES,
+            format!("the state directory holds files that are not dflow's: `{found}`"),
+        )
+        .with_context("state", self.place())
+        .with_note("nothing was changed")
+        .with_help("give the state a directory of its own, such as a new folder in this one, with `--state-dir`")
+        .with_help("`SET 'execution.checkpointing.dir'` makes that folder by itself: its last part is the job's name")
+        .into())
+    }
+
     fn foreign(&self, theirs: &str, ours: &str) -> Error {
         Diagnostic::error(FOREIGN_STATE, format!("the state directory belongs to job `{theirs}`, and this is `{ours}`"))
             .with_context("state", self.place())
@@ -394,8 +458,9 @@ fn notices(
     history: &History,
     mode: &RestoreMode,
     base: Option<&Manifest>,
+    next: Epoch,
     kept_aside: Option<&FsPath>,
-    warnings: Vec<Diagnostic>,
+    dropped: Vec<String>,
 ) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(aside) = kept_aside {
@@ -403,7 +468,8 @@ fn notices(
     }
     match (mode, base, &history.newest) {
         (RestoreMode::Path(path), Some(base), _) => {
-            notices.push(format!("checkpoint {} of job `{}` at {} is restored", base.epoch, base.job, path.display()));
+            let (epoch, job, path) = (base.epoch, &base.job, path.display());
+            notices.push(format!("checkpoint {epoch} of job `{job}` at {path} is restored; the next one is {next}"));
         }
         (_, Some(base), _) if history.damaged => {
             notices.push(format!("newer manifests are damaged: checkpoint {} is restored", base.epoch));
@@ -413,7 +479,7 @@ fn notices(
         }
         _ => {}
     }
-    notices.extend(warnings.into_iter().map(|w| w.message));
+    notices.extend(dropped);
     notices
 }
 

@@ -33,6 +33,10 @@ pub const STATE_IN_USE: CodeInfo = CodeInfo { code: Code(8010), title: "state di
 /// Reading or writing checkpoints fails.
 pub const STORAGE_FAILED: CodeInfo =
     CodeInfo { code: Code(8011), title: "checkpoint storage failed", class: Class::Checkpoint };
+/// The directory is used for something else.
+pub const FOREIGN_FILES: CodeInfo = state(8012, "the state directory holds other files");
+/// A table reads other data than the checkpoint's position is of.
+pub const CHANGED_SOURCE: CodeInfo = state(8013, "a table reads other data");
 /// No room for a checkpoint.
 pub const DISK_FULL: CodeInfo =
     CodeInfo { code: Code(9050), title: "no space for checkpoints", class: Class::Resources };
@@ -50,7 +54,7 @@ pub(super) fn storage(place: &str, doing: &str, error: object_store::Error) -> E
     let diagnostic = |info| Diagnostic::error(info, format!("cannot {doing}: {error}")).with_context("state", place);
     match kind {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) => {
-            let full = diagnostic(DISK_FULL).with_help("free some space; the checkpoint before stays intact");
+            let full = diagnostic(DISK_FULL).with_help("free some space there, or move the state directory and name it with `--state-dir`");
             Error::from(full).retry()
         }
         Some(

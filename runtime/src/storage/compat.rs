@@ -7,11 +7,13 @@
 //! manifest   agg#1 (state)   agg#2 (state)   calc#3           graph   agg#1   agg#4
 //!            unchanged       unclaimed       nothing lost             agg#4 is new and starts empty
 //! ```
+//! What has left the script together with its `INSERT` is let go with a line that says so; what still has a sink to feed
+//! was changed, and refused. Output that may not be committed is never let go.
 
-use dflow_common::Diagnostic;
 use dflow_common::ids::KeyGroup;
+use dflow_common::{Diagnostic, OperatorId};
 
-use super::codes::{CHANGED_MAX_PARALLELISM, CHANGED_TABLES, START_FRESH, UNCLAIMED_STATE};
+use super::codes::{CHANGED_MAX_PARALLELISM, CHANGED_SOURCE, CHANGED_TABLES, START_FRESH, UNCLAIMED_STATE};
 use super::manifest::{Manifest, Operator, Table};
 use crate::checkpoint::{ClaimRequest, OperatorInfo, OperatorKind};
 use crate::error::Error;
@@ -84,11 +86,11 @@ fn layout(table: &Table) -> String {
     format!("{} -> {}", show(key), show(value))
 }
 
-/// What was lost or must be said when `request` goes on from `manifest`: warnings.
+/// What is let go when `request` goes on from `manifest`, a line each.
 ///
 /// # Errors
 /// Why it cannot.
-pub fn check(place: &str, manifest: &Manifest, request: &ClaimRequest) -> Result<Vec<Diagnostic>, Error> {
+pub fn check(place: &str, manifest: &Manifest, request: &ClaimRequest) -> Result<Vec<String>, Error> {
     if manifest.max_parallelism != request.max_parallelism {
         return Err(max_parallelism(place, manifest.max_parallelism, request.max_parallelism));
     }
@@ -104,21 +106,34 @@ pub fn check(place: &str, manifest: &Manifest, request: &ClaimRequest) -> Result
         .with_help(START_FRESH)
         .into());
     }
-    let lost = |info: fn(_, String) -> Diagnostic| {
-        comparison.unclaimed.iter().map(move |old| info(UNCLAIMED_STATE, nobody_claims(old)))
-    };
     if request.ignore_unclaimed_state {
-        return Ok(lost(|info, message| Diagnostic::warning(info, format!("{message}; it is dropped"))).collect());
+        return Ok(comparison.unclaimed.iter().map(|old| format!("{}; it is dropped", nobody_claims(old))).collect());
     }
-    let mut errors = lost(Diagnostic::error);
-    let Some(mut error) = errors.next() else { return Ok(Vec::new()) };
+    let (removed, blocking): (Vec<&Operator>, Vec<&Operator>) =
+        comparison.unclaimed.iter().partition(|old| removed(manifest, old, request, &comparison.added));
+    if blocking.is_empty() {
+        return Ok(removed.into_iter().map(let_go).collect());
+    }
+    let moved = blocking.iter().find_map(|old| Some((*old, successor(old, &comparison.added)?)));
+    let (first, mut error) = match moved {
+        Some((old, new)) => (old, other_data(old, new)),
+        None => (blocking[0], Diagnostic::error(UNCLAIMED_STATE, nobody_claims(blocking[0]))),
+    };
     error = error.with_context("state", place);
-    for old in &comparison.unclaimed {
+    for old in &blocking {
         error = error.with_note(described(old));
     }
     if !comparison.added.is_empty() {
         let names: Vec<&str> = comparison.added.iter().map(|o| o.name.as_str()).collect();
         error = error.with_note(format!("new in this script, starting empty: {}", names.join(", ")));
+    }
+    if first.kind == OperatorKind::Sink {
+        error = error.with_help(
+            "put its INSERT back, run the script and stop it with Ctrl-C or `--until`: that commits; then remove it",
+        );
+    }
+    if moved.is_some() {
+        error = error.with_help("set the option back to go on from the stored position");
     }
     Err(error
         .with_help(START_FRESH)
@@ -128,19 +143,90 @@ pub fn check(place: &str, manifest: &Manifest, request: &ClaimRequest) -> Result
         .into())
 }
 
-fn nobody_claims(old: &Operator) -> String {
-    match old.kind {
-        OperatorKind::Operator => format!("the script no longer has `{}`, which holds state", old.name),
-        OperatorKind::Source => format!("the script no longer reads `{}`, whose position is stored", old.name),
-        OperatorKind::Sink => {
-            format!("the script no longer writes `{}`, which has output that may not be visible yet", old.name)
+/// Whether an operator has left the script with the `INSERT` it worked for, so that nobody misses what it held. One that
+/// still has a sink to feed was changed instead. Two `INSERT`s into one table have sinks that differ by a number only:
+/// one of them is gone when there are fewer, and no new operator feeds those that are left.
+fn removed(manifest: &Manifest, old: &Operator, request: &ClaimRequest, added: &[OperatorInfo]) -> bool {
+    let sinks_then = manifest.operators.iter().filter(|o| o.kind == OperatorKind::Sink).map(|o| &o.id);
+    let sinks_now = request.operators.iter().filter(|o| o.kind == OperatorKind::Sink).map(|o| &o.id);
+    let gone = |sink: &OperatorId| {
+        let like = |other: &&OperatorId| base(other) == base(sink);
+        let fewer = sinks_now.clone().filter(like).count() < sinks_then.clone().filter(like).count();
+        fewer && !added.iter().any(|new| new.feeds.iter().any(|s| base(s) == base(sink)))
+    };
+    // What a sink has not committed is never let go; before there were `feeds` nobody can tell.
+    old.kind != OperatorKind::Sink && !old.feeds.is_empty() && old.feeds.iter().all(gone)
+}
+
+/// An operator's id without the number that tells it from equal twins.
+fn base(id: &OperatorId) -> &str {
+    id.0.split('-').next().unwrap_or_default()
+}
+
+/// The source that reads the same table now, from somewhere else.
+fn successor<'a>(old: &Operator, added: &'a [OperatorInfo]) -> Option<&'a OperatorInfo> {
+    let same = |new: &&OperatorInfo| {
+        new.kind == OperatorKind::Source && new.origin.table == old.origin.table && new.origin.data != old.origin.data
+    };
+    old.origin.table.as_ref().filter(|_| old.kind == OperatorKind::Source)?;
+    added.iter().find(same)
+}
+
+/// A position in data that the table no longer reads.
+fn other_data(old: &Operator, new: &OperatorInfo) -> Diagnostic {
+    let table = new.origin.table.as_deref().unwrap_or(&new.name);
+    let before = |name: &str| old.origin.data.iter().find(|d| d.name == name).map(|d| d.value.as_str());
+    let mut changes = new.origin.data.iter().filter(|d| before(&d.name) != Some(&d.value));
+    let shown = |value: Option<&str>| value.map_or("not set".to_owned(), |v| format!("'{v}'"));
+    let (message, span, label) = match changes.next() {
+        Some(d) => {
+            let was = shown(before(&d.name));
+            let message = format!("table `{table}` reads other data: '{}' was {was} and is '{}'", d.name, d.value);
+            (message, d.span.or(new.span), format!("was {was}"))
         }
+        None => {
+            let left = old.origin.data.iter().find(|d| new.origin.data.iter().all(|n| n.name != d.name));
+            let which = left.map_or("another connector".to_owned(), |d| format!("'{}' was '{}'", d.name, d.value));
+            (format!("table `{table}` reads other data: {which}"), new.span, String::new())
+        }
+    };
+    let error = Diagnostic::error(CHANGED_SOURCE, message);
+    let error = match span {
+        Some(span) => error.with_span(span, label),
+        None => error,
+    };
+    changes.fold(error, |error, d| match d.span {
+        Some(span) => error.with_label(span, format!("was {}", shown(before(&d.name)))),
+        None => error,
+    })
+}
+
+fn nobody_claims(old: &Operator) -> String {
+    let name = &old.name;
+    match old.kind {
+        OperatorKind::Operator => format!("the script no longer has `{name}`, which holds state"),
+        OperatorKind::Source => format!("the script no longer reads `{name}`, whose position is stored"),
+        OperatorKind::Sink => format!("the script no longer writes `{name}`, whose last output may not be committed"),
     }
 }
 
+/// What leaves with a removed `INSERT`.
+fn let_go(old: &Operator) -> String {
+    let what = if old.kind == OperatorKind::Source { "the position" } else { "the state" };
+    format!("{what} of `{}`{} is let go: its INSERT is no longer in the script", old.name, placed(old))
+}
+
 fn described(old: &Operator) -> String {
-    let place = old.span.map_or(String::new(), |s| format!(" (bytes {}..{} of the script then)", s.start, s.end));
-    format!("`{}` is: {}{place}", old.name, old.description)
+    format!("`{}` is: {}{}", old.name, old.description, placed(old))
+}
+
+/// Where an operator stood in the script of that time.
+fn placed(old: &Operator) -> String {
+    match (&old.origin.place, old.span) {
+        (Some(place), _) => format!(" ({place} then)"),
+        (None, Some(s)) => format!(" (bytes {}..{} of the script then)", s.start, s.end),
+        (None, None) => String::new(),
+    }
 }
 
 fn max_parallelism(place: &str, stored: KeyGroup, asked: KeyGroup) -> Error {

@@ -37,6 +37,8 @@ use object_store::{
 
 /// Where files are written before they get their name.
 const TEMPORARY: &str = ".tmp";
+/// What ext4 and others put into the root of a file system.
+const LOST_AND_FOUND: &str = "lost+found";
 /// The store's name in errors.
 const STORE: &str = "file";
 
@@ -74,6 +76,35 @@ impl LocalStore {
         self.blocking(move |inner| {
             inner.ensure(&inner.root)?;
             directories.iter().try_for_each(|d| inner.ensure(&inner.root.join(d)))
+        })
+        .await
+    }
+
+    /// The first name in the root, or in one of its directories, that is not of this store: not one of `own` in the root,
+    /// not `is_ours` in those directories. Temporary files count as ours, and so does what a file system puts into its
+    /// own root.
+    pub async fn foreign(&self, own: &'static [&'static str], is_ours: fn(&str) -> bool) -> io::Result<Option<String>> {
+        self.blocking(move |inner| {
+            let names = |directory: &FsPath| match inner.fs().read_dir(directory) {
+                Ok(entries) => Ok(entries.into_iter().map(|e| (inner.relative(&e.path), e)).collect::<Vec<_>>()),
+                // That it is none is for the claim to say.
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+                Err(e) => Err(e),
+            };
+            for (name, entry) in names(&inner.root)? {
+                if name == TEMPORARY || name == LOST_AND_FOUND {
+                    continue;
+                }
+                if !own.contains(&name.as_str()) {
+                    return Ok(Some(name));
+                }
+                for (inside, file) in if entry.meta.is_dir { names(&entry.path)? } else { Vec::new() } {
+                    if file.meta.is_dir || !is_ours(&inside) {
+                        return Ok(Some(inside));
+                    }
+                }
+            }
+            Ok(None)
         })
         .await
     }
@@ -127,6 +158,11 @@ impl LocalStore {
 }
 
 impl Inner {
+    /// A path below the root, from there, for messages.
+    fn relative(&self, path: &FsPath) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().into_owned()
+    }
+
     fn file(&self, location: &Path) -> PathBuf {
         self.root.join(location.as_ref())
     }

@@ -25,7 +25,7 @@ use dflow_common::{Epoch, OperatorId, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checkpoint::{OperatorInfo, OperatorKind, SinkSnapshot, SourceSnapshot};
+use crate::checkpoint::{OperatorInfo, OperatorKind, Origin, SinkSnapshot, SourceSnapshot};
 use crate::state::{SnapshotMode, TableSpec};
 
 /// The version this dflow writes.
@@ -91,6 +91,12 @@ pub struct Operator {
     pub description: String,
     /// Its place in the script of that time.
     pub span: Option<Span>,
+    /// Where it came from, in words. Manifests of early versions have neither this nor the next.
+    #[serde(default)]
+    pub origin: Origin,
+    /// The sinks that its rows reached.
+    #[serde(default)]
+    pub feeds: Vec<OperatorId>,
     /// How many instances.
     pub parallelism: usize,
     /// Its tables.
@@ -312,6 +318,8 @@ impl Operator {
             kind: info.kind,
             description: info.description.clone(),
             span: info.span,
+            origin: info.origin.clone(),
+            feeds: info.feeds.clone(),
             parallelism: info.parallelism,
             tables: info.tables.iter().map(Table::new).collect(),
         }

@@ -54,7 +54,7 @@ use tracing::warn;
 pub use local::LocalStore;
 
 use crate::checkpoint::{
-    Checkpoint, CheckpointStore, ClaimRequest, Claimed, CommitInfo, InstanceId, OperatorSnapshot, UploadRef,
+    Checkpoint, CheckpointStore, ClaimRequest, Claimed, CommitInfo, Found, InstanceId, OperatorSnapshot, UploadRef,
 };
 use crate::error::{Error, FENCED, Result};
 use crate::state::{SnapshotMode, StoredRows};
@@ -460,6 +460,10 @@ impl CheckpointStore for Store {
         self.shared.claim(request).boxed()
     }
 
+    fn look<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Found>> {
+        self.shared.look(request).boxed()
+    }
+
     fn restore<'a>(
         &'a self,
         operator: &'a OperatorId,
@@ -496,6 +500,17 @@ impl CheckpointStore for Store {
             let _turn = self.shared.turn.lock().await;
             let now_ms = self.shared.env.clock.wall_ms();
             let next = self.shared.session(|s| Ok(Manifest { finished: true, ..s.follow(now_ms) }))?;
+            self.shared.advance(next, &[]).await?;
+            self.shared.tidy(Vec::new()).await;
+            Ok(())
+        })
+    }
+
+    fn mark_settled(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let _turn = self.shared.turn.lock().await;
+            let now_ms = self.shared.env.clock.wall_ms();
+            let Some(next) = self.shared.session(|s| Ok(s.settled(now_ms)))? else { return Ok(()) };
             self.shared.advance(next, &[]).await?;
             self.shared.tidy(Vec::new()).await;
             Ok(())

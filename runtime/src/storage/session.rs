@@ -175,6 +175,16 @@ impl Session {
         Manifest { number, parent, created_ms: now_ms, claim: false, ..self.manifest.clone() }
     }
 
+    /// The manifest after this one, in which no sink has anything to commit any more; `None` when that is so already.
+    pub(super) fn settled(&self, now_ms: i64) -> Option<Manifest> {
+        let pending = self.manifest.sinks.values().any(|s| !s.committables.is_empty());
+        pending.then(|| {
+            let mut next = self.follow(now_ms);
+            next.sinks.values_mut().for_each(|s| s.committables.clear());
+            next
+        })
+    }
+
     /// `next` is durable.
     pub(super) fn committed(&mut self, next: Manifest, uploads: &[(InstanceId, UploadRef)]) {
         for (instance, _) in uploads {

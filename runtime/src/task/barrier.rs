@@ -48,6 +48,7 @@ impl Task {
         if live {
             pass(&env, failpoint::TASK_SNAPSHOT).await?;
             snapshots = self.freeze(epoch)?;
+            ack.rows = self.chain.counted();
             for source in &mut self.sources {
                 let splits = source.reader.snapshot().map_err(|e| source.error(e))?;
                 ack.splits.push((source.node, splits));

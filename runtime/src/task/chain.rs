@@ -22,7 +22,7 @@ use dflow_common::{ChangeBatch, Span};
 
 use crate::error::Result;
 use crate::graph::NodeIndex;
-use crate::job::shared::Shared;
+use crate::job::shared::{Rows, Shared};
 use crate::operator::{Element, Operator, Output, SplitEvent, Watermark};
 use crate::state::SnapshotWriter;
 use crate::watermark::{Signal, Valve};
@@ -60,6 +60,8 @@ pub(crate) struct ChainNode {
 pub(crate) struct Meter {
     pub(crate) rows_in: u64,
     pub(crate) rows_out: u64,
+    /// What was published in this attempt.
+    pub(crate) published: Rows,
     pub(crate) records_in: CounterHandle,
     pub(crate) records_out: CounterHandle,
 }
@@ -168,6 +170,7 @@ impl Chain {
         for node in &mut self.nodes {
             let m = &mut node.meter;
             let stats = &self.shared.nodes[node.node];
+            m.published = (m.published.0 + m.rows_in, m.published.1 + m.rows_out);
             if m.rows_in > 0 {
                 stats.rows_in.fetch_add(m.rows_in, Relaxed);
                 m.records_in.inc_by(std::mem::take(&mut m.rows_in) as f64);
@@ -177,6 +180,12 @@ impl Chain {
                 m.records_out.inc_by(std::mem::take(&mut m.rows_out) as f64);
             }
         }
+    }
+
+    /// What each node has counted in this attempt.
+    pub(crate) fn counted(&self) -> Vec<(NodeIndex, Rows)> {
+        let sum = |m: &Meter| (m.published.0 + m.rows_in, m.published.1 + m.rows_out);
+        self.nodes.iter().map(|n| (n.node, sum(&n.meter))).collect()
     }
 
     /// Publishes how many splits a source reads.

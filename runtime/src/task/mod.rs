@@ -46,6 +46,7 @@ use crate::config::EmissionConfig;
 use crate::error::{Error, Result};
 use crate::exchange::Outgoing;
 use crate::graph::NodeIndex;
+use crate::job::shared::Rows;
 use crate::operator::{Element, SplitEvent};
 
 mod barrier;
@@ -107,6 +108,8 @@ pub(crate) struct TaskAck {
     pub(crate) uploads: Vec<(InstanceId, UploadRef)>,
     pub(crate) splits: Vec<(NodeIndex, Vec<SplitAssignment>)>,
     pub(crate) committables: Vec<(NodeIndex, Vec<Committable>)>,
+    /// What each node of the chain has counted up to the barrier.
+    pub(crate) rows: Vec<(NodeIndex, Rows)>,
 }
 
 /// The state tables of one operator of the chain.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use dflow_common::{ChangeBatch, Class, Classified, Env, Epoch};
+use dflow_common::{ChangeBatch, Class, Classified, CodeInfo, Env, Epoch};
 use dflow_connector_api as api;
 use dflow_connector_api::{ChangelogSupport, Committable, Sink, SinkMode, Writer, WriterContext};
 use dflow_runtime::config::{ChannelLimits, RestartStrategy};
@@ -119,6 +119,59 @@ fn restarts_end_when_the_strategy_gives_up() {
     assert!(error.to_string().contains("fail point runtime::before-start"), "it names the cause: {error}");
 }
 
+/// What a sink without room answers.
+const FULL: CodeInfo = CodeInfo { code: dflow_common::Code(7201), title: "no room", class: Class::Resources };
+
+#[test]
+fn a_full_disk_ends_the_job_with_its_own_error_after_three_restarts_in_vain() {
+    let world = World::new();
+    let outcome = process(1, async |env| {
+        let mut config = config();
+        config.restart = RestartStrategy::FixedDelay { attempts: 100, delay: MS(20) };
+        world.feed("a", &[(1, 1)]);
+        let mut graph = breaking(&world, || Ok(()));
+        let how = || Err(Error::coded(FULL, "no room to write a").retry());
+        graph.nodes[1].kind = NodeKind::Operator(Arc::new(Breaks { batches: Arc::default(), at: 0, how }));
+        let job = start(&world, &env, graph, config);
+        ended(&env, &job).await
+    });
+    let error = failed(&outcome).diagnostic();
+    assert_eq!((error.code, error.class.exit_code(), outcome.restarts), (FULL.code, 23, 3));
+    assert_eq!(error.notes, ["3 restarts did not help"]);
+}
+
+#[test]
+fn rows_that_a_restart_reads_again_count_once() {
+    for batch in [3, 20, 30] {
+        let world = World::new();
+        process(1, async |env| {
+            feed(&world, &env, 40);
+            let mut graph = breaking(&world, || Err(Error::internal("connection reset").retry()));
+            let how = || Err(Error::internal("connection reset").retry());
+            graph.nodes[1].kind = NodeKind::Operator(Arc::new(Breaks { batches: Arc::default(), at: batch, how }));
+            let job = start(&world, &env, graph, config());
+            let outcome = ended(&env, &job).await;
+            assert!(matches!(outcome.end, JobEnd::Finished), "{:?}", outcome.end);
+            assert_eq!(outcome.restarts, 1);
+            let counted: Vec<_> = outcome.status.nodes.iter().map(|n| (n.rows_in, n.rows_out)).collect();
+            assert_eq!(counted, [(200, 200); 3], "40 chunks of 5 rows; broken at batch {batch}");
+        });
+    }
+}
+
+#[test]
+fn the_first_listener_hears_everything_from_the_start() {
+    let world = World::new();
+    process(1, async |env| {
+        feed(&world, &env, 2);
+        let job = start(&world, &env, world.copy(1), config());
+        ended(&env, &job).await;
+        let mut events = job.events();
+        assert!(matches!(events.try_recv(), Ok(JobEvent::Started { restored: None, .. })));
+        assert!(job.events().try_recv().is_err(), "others hear what comes from then on");
+    });
+}
+
 #[test]
 fn a_commit_is_tried_again_and_a_server_that_stays_away_restarts_the_job() {
     for (refused, restarts) in [(2, 0), (6, 2)] {
@@ -149,7 +202,7 @@ fn a_commit_whose_answer_is_lost_is_repeated_without_effect() {
     assert_eq!(world.shown(), world.rows());
 }
 
-/// Fails or panics at its `n`-th batch; counts in the factory, so that a restart does not do it again.
+/// Fails or panics at its `n`-th batch, at 0 at every one; counts in the factory, so that a restart does not do it again.
 struct Breaks {
     batches: Arc<AtomicUsize>,
     at: usize,
@@ -164,7 +217,7 @@ impl OperatorFactory for Breaks {
 
 impl Operator for Breaks {
     fn process(&mut self, _: usize, batch: ChangeBatch, out: &mut Output) -> Result<()> {
-        if self.batches.fetch_add(1, SeqCst) + 1 == self.at {
+        if self.batches.fetch_add(1, SeqCst) + 1 == self.at || self.at == 0 {
             (self.how)()?;
         }
         out.batch(batch);

@@ -19,7 +19,7 @@ use dflow_common::types::TypeKind;
 use dflow_common::{ChangeBatch, Env, OperatorId, SourceId, Span, SqlType};
 use dflow_connector_api::testing::{Broker, MemorySource, Server, StagedSink};
 use dflow_connector_api::{Column, ColumnKind, OutputSchema, SourceChangelog, TableSchema};
-use dflow_runtime::checkpoint::{MemoryBackend, MemoryStore};
+use dflow_runtime::checkpoint::{MemoryBackend, MemoryStore, Origin};
 use dflow_runtime::config::{JobConfig, RestartStrategy};
 use dflow_runtime::failpoint;
 use dflow_runtime::graph::{Exchange, JobGraph, Node, NodeIndex, NodeKind};
@@ -166,7 +166,7 @@ impl World {
 
 pub(crate) fn node(name: &str, parallelism: usize, kind: NodeKind) -> Node {
     let (id, description) = (OperatorId(format!("id-{name}")), format!("{name} of a test"));
-    Node { id, name: name.to_owned(), description, span: None, parallelism, kind }
+    Node { id, name: name.to_owned(), description, span: None, origin: Origin::default(), parallelism, kind }
 }
 
 pub(crate) fn pairs(rows: &[(i64, i64)]) -> ChangeBatch {

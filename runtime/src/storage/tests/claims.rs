@@ -5,6 +5,7 @@ use dflow_common::env::{DirEntry, Fs, FsFile, FsRead, Metadata};
 use dflow_common::{Classified, CodeInfo};
 
 use super::*;
+use crate::checkpoint::DataOption;
 
 fn assert_code(result: Result<Claimed>, expected: CodeInfo, exit: u8) -> Diagnostic {
     let error = result.expect_err("it is refused");
@@ -101,7 +102,7 @@ async fn old_state_is_kept_aside_and_can_be_restored_from_there() {
     assert_eq!((process.claimed.generation, process.claimed.next_epoch), (4, Epoch(7)));
     let notices = [
         format!("the old state is kept at {ROOT}.aside-5"),
-        format!("checkpoint 3 of job `orders` at {aside} is restored"),
+        format!("checkpoint 3 of job `orders` at {aside} is restored; the next one is 7"),
     ];
     assert_eq!(process.claimed.notices, notices);
     let aside_again: Vec<_> = fs.files().into_keys().filter(|p| p.starts_with(&aside)).collect();
@@ -364,7 +365,7 @@ async fn state_of_operators_that_are_gone_is_named_and_dropped_only_when_told() 
     assert_eq!(
         refused.notes,
         [
-            "`aggregate` is: the aggregate of the test (bytes 3..9 of the script then)",
+            "`aggregate` is: the aggregate of the test (orders.sql:1:9 then)",
             "new in this script, starting empty: aggregate[2]"
         ]
     );
@@ -375,11 +376,9 @@ async fn state_of_operators_that_are_gone_is_named_and_dropped_only_when_told() 
     );
     assert_eq!(fs.files(), files, "a refusal leaves no trace");
 
-    for gone in [0, 3] {
-        let mut without = request(2);
-        without.operators.remove(gone);
-        assert_code(open(&fs, 3).claim(&without).await, codes::UNCLAIMED_STATE, 13);
-    }
+    let mut unread = request(2);
+    unread.operators.remove(0);
+    assert_code(open(&fs, 3).claim(&unread).await, codes::UNCLAIMED_STATE, 13);
     let mut stateless = request(2);
     stateless.operators.insert(0, OperatorInfo { id: id("calc"), tables: vec![], ..stateless.operators[1].clone() });
     assert!(compat::compare(&manifests(&fs)[0], &stateless.operators).unclaimed.is_empty());
@@ -450,4 +449,139 @@ async fn other_storage_is_refused_by_name() {
     let error = Store::open(sim::env(1, Arc::new(SimFs::new())), options).unwrap_err();
     assert_eq!((error.code(), error.class().exit_code()), (codes::UNKNOWN_STORAGE.code, 11));
     assert_eq!(error.diagnostic().message, "no checkpoint storage for `s3://`");
+}
+
+/// The job of the tests, with a second source and sink beside it.
+fn with_another_insert() -> ClaimRequest {
+    let mut two = request(2);
+    for (name, like) in [("source-2", 0), ("sink-2", 3)] {
+        let operator = OperatorInfo { id: id(name), name: name.into(), ..two.operators[like].clone() };
+        two.operators.push(OperatorInfo { feeds: vec![id("sink-2")], ..operator });
+    }
+    two
+}
+
+/// A disk with one checkpoint of that job. `settled`: it was stopped well.
+async fn after_both_inserts(settled: bool) -> SimFs {
+    let fs = SimFs::new();
+    let store = open(&fs, 3);
+    let claimed = store.claim(&with_another_insert()).await.unwrap();
+    let pending = SinkSnapshot { committables: vec![Committable(json!({"file": "a"}))] };
+    let sources = ["source", "source-2"].map(|name| (id(name), SourceSnapshot::default()));
+    let sinks = ["sink", "sink-2"].map(|name| (id(name), pending.clone()));
+    let (sources, sinks) = (sources.into(), sinks.into());
+    store.commit(Checkpoint { epoch: claimed.next_epoch, uploads: Vec::new(), sources, sinks }).await.unwrap();
+    if settled {
+        store.mark_settled().await.unwrap();
+        let written = manifests(&fs).len();
+        store.mark_settled().await.unwrap();
+        assert_eq!(manifests(&fs).len(), written, "once is enough");
+    }
+    drop(store);
+    fs.kill();
+    fs.process()
+}
+
+#[tokio::test]
+async fn what_leaves_the_script_with_its_insert_is_let_go_with_a_line() {
+    let fs = after_both_inserts(true).await;
+    let files = fs.files();
+    let looked = open(&fs, 3).look(&request(2)).await.unwrap();
+    assert_eq!(fs.files(), files, "a look changes nothing");
+    let claimed = open(&fs, 3).claim(&request(2)).await.unwrap();
+    let line = "the position of `source-2` (orders.sql:1:6 then) is let go: its INSERT is no longer in the script";
+    assert_eq!(claimed.notices, [line]);
+    assert_eq!((looked.restored, looked.notices), (claimed.restored.as_ref().map(|c| c.epoch), vec![line.to_owned()]));
+    let sinks = claimed.restored.unwrap().sinks;
+    assert!(sinks.values().all(|s| s.committables.is_empty()), "nothing is committed again: {sinks:?}");
+}
+
+#[tokio::test]
+async fn a_sink_whose_output_may_not_be_committed_is_named_and_not_let_go() {
+    let fs = after_both_inserts(false).await;
+    let refused = assert_code(open(&fs, 3).claim(&request(2)).await, codes::UNCLAIMED_STATE, 13);
+    assert_eq!(refused.message, "the script no longer writes `sink-2`, whose last output may not be committed");
+    assert!(refused.help[0].starts_with("put its INSERT back"), "{:?}", refused.help);
+    assert_code(open(&fs, 3).look(&request(2)).await.map(|_| unreachable!()), codes::UNCLAIMED_STATE, 13);
+}
+
+#[tokio::test]
+async fn an_operator_whose_sink_stays_was_changed_and_not_removed() {
+    let fs = after_both_inserts(true).await;
+    // The other INSERT reads something else now.
+    let mut changed = with_another_insert();
+    let at = changed.operators.iter().position(|o| o.id == id("source-2")).unwrap();
+    changed.operators[at].id = id("source-3");
+    assert_code(open(&fs, 3).claim(&changed).await, codes::UNCLAIMED_STATE, 13);
+    // Its table is the same, and where that is has changed: that is the story.
+    let data = |value: &str| {
+        let span = Some(Span::new(SourceId(0), 40, 45));
+        vec![DataOption { name: "path".into(), value: value.into(), span }]
+    };
+    let origin = |value: &str| Origin { table: Some("t".into()), data: data(value), ..Origin::default() };
+    let mut stored = with_another_insert();
+    stored.operators[at].origin = origin("in");
+    let store = open(&fs, 3);
+    let claimed = store.claim(&stored).await.unwrap();
+    let sources = [(id("source-2"), SourceSnapshot::default())].into();
+    store.commit(Checkpoint { epoch: claimed.next_epoch, sources, ..Checkpoint::default() }).await.unwrap();
+    drop(store);
+    fs.kill();
+    let fs = fs.process();
+    changed.operators[at].origin = origin("in2");
+    let refused = assert_code(open(&fs, 3).claim(&changed).await, codes::CHANGED_SOURCE, 13);
+    assert_eq!(refused.message, "table `t` reads other data: 'path' was 'in' and is 'in2'");
+    let label = refused.primary.unwrap();
+    assert_eq!((label.span.start, label.text.as_str()), (40, "was 'in'"));
+}
+
+#[tokio::test]
+async fn of_two_inserts_into_one_table_one_may_leave() {
+    let fs = SimFs::new();
+    let twin = |mut request: ClaimRequest| {
+        // Sinks of one table differ by a number, given in the order of the rows.
+        for operator in &mut request.operators {
+            operator.feeds.iter_mut().chain([&mut operator.id]).filter(|i| **i == id("sink-2")).for_each(|i| {
+                *i = id("sink-1");
+            });
+        }
+        request
+    };
+    let store = open(&fs, 3);
+    let claimed = store.claim(&twin(with_another_insert())).await.unwrap();
+    let sources = ["source", "source-2"].map(|name| (id(name), SourceSnapshot::default())).into();
+    store.commit(Checkpoint { epoch: claimed.next_epoch, sources, ..Checkpoint::default() }).await.unwrap();
+    drop(store);
+    fs.kill();
+    let claimed = open(&fs.process(), 3).claim(&request(2)).await.unwrap();
+    assert_eq!(claimed.notices.len(), 1, "{:?}", claimed.notices);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_used_for_something_else_is_refused() {
+    for foreign in ["README.md", "data/orders.csv", "manifests/notes.json", "src/main.rs", ".bashrc"] {
+        let fs = SimFs::new();
+        let path = FsPath::new(ROOT).join(foreign);
+        fs.create_dir_all(path.parent().unwrap()).unwrap();
+        fs.create(&path).unwrap().sync().unwrap();
+        let files = fs.files();
+        for restore in [RestoreMode::Auto, RestoreMode::None] {
+            let refused = assert_code(open(&fs, 3).claim(&with(restore)).await, codes::FOREIGN_FILES, 13);
+            assert!(refused.message.contains(foreign.trim_end_matches("/main.rs")), "{}", refused.message);
+        }
+        assert_eq!(fs.files(), files, "a refusal leaves no trace");
+    }
+    // What a claim that crashed leaves, and what a file system puts there, is no reason.
+    let fs = SimFs::new();
+    for ours in ["lock", "data/g1-copy-0-1.parquet", ".tmp/0-1", "lost+found/x"] {
+        let path = FsPath::new(ROOT).join(ours);
+        fs.create_dir_all(path.parent().unwrap()).unwrap();
+        fs.create(&path).unwrap().sync().unwrap();
+    }
+    open(&fs, 3).claim(&request(2)).await.unwrap();
+    // A state directory stays one, whatever lies beside it.
+    fs.kill();
+    let fs = fs.process();
+    fs.create(&FsPath::new(ROOT).join("README.md")).unwrap().sync().unwrap();
+    open(&fs, 3).claim(&request(2)).await.unwrap();
 }

@@ -23,7 +23,7 @@ use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
-use crate::checkpoint::{OperatorInfo, OperatorKind, SinkSnapshot, SourceSnapshot};
+use crate::checkpoint::{OperatorInfo, OperatorKind, Origin, SinkSnapshot, SourceSnapshot};
 use crate::config::RestoreMode;
 use crate::keys::{group_range, key_groups};
 use crate::state::{SnapshotWriter, StateOp, StateReader, TableSpec};
@@ -51,6 +51,8 @@ fn operators(parallelism: usize) -> Vec<OperatorInfo> {
         kind,
         description: format!("the {name} of the test"),
         span: Some(Span::new(SourceId(0), 3, 9)),
+        origin: Origin { place: Some(format!("orders.sql:1:{}", name.len())), ..Origin::default() },
+        feeds: vec![id("sink")],
         parallelism,
         tables,
     };
