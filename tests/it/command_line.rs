@@ -313,7 +313,8 @@ fn several_queries_print_one_after_the_other() {
     for _ in 0..5 {
         let ran = place.run(&["run", "q.sql", "-o", "csv"]).expect(0);
         let lines: Vec<&str> = ran.out.lines().collect();
-        assert_eq!((lines[0], lines[11], lines[22], lines[23]), ("id,square", "x", "op,n", "+I,6"), "{ran:#?}");
+        assert_eq!((lines[0], lines[11], lines[22]), ("id,square", "x", "op,n"), "{ran:#?}");
+        assert!(lines.last().unwrap().ends_with(",6"), "{ran:#?}");
         let in_order = lines[1..11].iter().all(|l| l.contains(','))
             && lines[12..22].iter().all(|l| l.parse::<i64>().unwrap() > 100);
         assert!(in_order, "{ran:#?}");
