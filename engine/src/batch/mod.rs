@@ -9,6 +9,7 @@
 //!   succeeded, where the sink can do that.
 //! * The binder decides what is a valid query; batch mode runs all of it, ORDER BY and joins included.
 
+mod guard;
 mod provider;
 mod run;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, TableScan};
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use dflow_common::metrics::RECORDS_OUT;
 use dflow_common::{Span, SqlType};
 use dflow_connector_api::Predicate;
@@ -65,7 +66,9 @@ pub(crate) fn plan(
     description: String,
     span: Span,
 ) -> Result<BatchJob> {
-    let plan = with_scans(connectors, plan, span)?;
+    let plan = guard::guard(plan).map_err(|e| unplanned(&e, span))?;
+    let keeps_filters = guard::keeps_filters(&plan);
+    let plan = with_scans(connectors, plan, keeps_filters, span)?;
     let (plan, destination, output) = match target {
         Target::Table(mapping) => {
             let table = &mapping.table;
@@ -85,6 +88,7 @@ pub(crate) fn plan(
     };
     let statement = Statement {
         plan,
+        keeps_filters,
         destination,
         span,
         job: settings.job.name.clone(),
@@ -129,10 +133,14 @@ fn project(plan: LogicalPlan, mapping: &Mapping, functions: &Functions) -> dataf
 
 /// Puts bounded scans of the columns in use in the place of the tables, and their computed columns on top.
 ///
-/// Filters are first moved as near to the tables as they go; what stands right above a table is offered to its connector.
+/// Filters are first moved as near to the tables as they go, unless the plan keeps them; what stands right above a table is offered to its connector.
 /// The filter stays: a connector may ignore the offer.
-fn with_scans(connectors: &Connectors<'_>, plan: LogicalPlan, span: Span) -> Result<LogicalPlan> {
-    let rules = Optimizer::with_rules(vec![Arc::new(PushDownFilter::new()), Arc::new(OptimizeProjections::new())]);
+fn with_scans(connectors: &Connectors<'_>, plan: LogicalPlan, keeps_filters: bool, span: Span) -> Result<LogicalPlan> {
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(OptimizeProjections::new())];
+    if !keeps_filters {
+        rules.insert(0, Arc::new(PushDownFilter::new()));
+    }
+    let rules = Optimizer::with_rules(rules);
     let plan = rules.optimize(plan, &OptimizerContext::new(), |_, _| {}).map_err(|e| unplanned(&e, span))?;
     let mut refused: Option<Errors> = None;
     let mut replace = |scan: &TableScan, filter: Option<&Expr>| match opened(connectors, scan, filter) {

@@ -23,7 +23,10 @@ use datafusion::execution::context::SessionContext;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::{Optimizer, OptimizerRule as _};
+use datafusion::physical_optimizer::PhysicalOptimizerRule as _;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
@@ -47,12 +50,12 @@ use crate::stream::QueryOutput;
 /// What a statement may use unless told otherwise.
 const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 
-/// Rules of DataFusion that change the type of a result column, whereupon its own check refuses the plan: the group key
-/// that is a constant becomes NOT NULL.
-const LOGICAL_RULES_LEFT_OUT: &[&str] = &["eliminate_group_by_constant"];
+/// Rules of DataFusion that are left out: expressions are simple when they come here, and once more would undo the guards
+/// of AND and OR; a constant among group keys is too rare for a rule that changes whether the key may be NULL.
+const LOGICAL_RULES_LEFT_OUT: &[&str] = &["simplify_expressions", "eliminate_group_by_constant"];
 
-/// The same for plans that can be executed: a COUNT that is known in advance becomes a literal. Tables here know no
-/// counts in advance, only literal rows do, so that there is nothing to gain.
+/// The same for plans that can be executed: tables here know no counts in advance, only literal rows do, and the rule
+/// changes whether the result may be NULL.
 const PHYSICAL_RULES_LEFT_OUT: &[&str] = &["aggregate_statistics"];
 
 /// What one sort keeps aside for merging what it has spilled.
@@ -84,6 +87,8 @@ pub(super) struct Destination {
 /// The parts of a statement that its task needs.
 pub(super) struct Statement {
     pub(super) plan: LogicalPlan,
+    /// Whether filters stay where they stand: [`super::guard`].
+    pub(super) keeps_filters: bool,
     pub(super) destination: Destination,
     pub(super) span: Span,
     pub(super) job: String,
@@ -209,11 +214,19 @@ impl Statement {
         let options = config.options_mut();
         options.execution.sort_spill_reservation_bytes = SORT_RESERVATION_BYTES.min(memory_bytes / 8);
         options.optimizer.prefer_hash_join = matches!(joins, Joins::Hash);
+        // It compares what two layers of DataFusion think of NOT NULL, which differs for CASE, and says nothing of rows.
+        options.execution.skip_physical_aggregate_schema_check = true;
         let memory = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)));
         let mut logical = Optimizer::new().rules;
         logical.retain(|r| !LOGICAL_RULES_LEFT_OUT.contains(&r.name()));
         let mut physical = PhysicalOptimizer::new().rules;
         physical.retain(|r| !PHYSICAL_RULES_LEFT_OUT.contains(&r.name()));
+        if self.keeps_filters {
+            logical.retain(|r| r.name() != PushDownFilter::new().name());
+            physical.retain(|r| {
+                r.name() != FilterPushdown::new().name() && r.name() != FilterPushdown::new_post_optimization().name()
+            });
+        }
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::new(memory.build()?))

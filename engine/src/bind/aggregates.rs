@@ -7,10 +7,11 @@
 //! | `SUM(DECIMAL(p, s))` | DECIMAL(38, s) |
 //! | `AVG(INT)` … `AVG(DOUBLE)` | the argument's type; whole numbers truncate |
 //! | `AVG(DECIMAL(p, s))` | DECIMAL(38, max(6, s)), rounded half up |
-//! | `MIN`, `MAX` | the argument's type |
+//! | `MIN`, `MAX` | the argument's type; of floats, NaN is the greatest |
 //!
 //! Streams run them in [`crate::operators::hash_agg`]; the accumulators here are for batch mode.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -19,8 +20,12 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
 };
 use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature, Volatility,
+};
 
 use crate::operators::hash_agg::AggregateFunction;
 
@@ -28,8 +33,8 @@ use crate::operators::hash_agg::AggregateFunction;
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     vec![
         datafusion::functions_aggregate::count::count_udaf(),
-        datafusion::functions_aggregate::min_max::min_udaf(),
-        datafusion::functions_aggregate::min_max::max_udaf(),
+        Arc::new(AggregateUDF::from(Extreme { theirs: min_udaf(), greatest: false })),
+        Arc::new(AggregateUDF::from(Extreme { theirs: max_udaf(), greatest: true })),
         Arc::new(AggregateUDF::from(FlinkNumber::new(AggregateFunction::Sum))),
         Arc::new(AggregateUDF::from(FlinkNumber::new(AggregateFunction::Avg))),
     ]
@@ -113,6 +118,111 @@ impl AggregateUDFImpl for FlinkNumber {
     }
 }
 
+/// MIN or MAX: DataFusion's, but for floats, of which there is one NaN, the greatest, and one zero.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Extreme {
+    theirs: Arc<AggregateUDF>,
+    greatest: bool,
+}
+
+impl AggregateUDFImpl for Extreme {
+    fn name(&self) -> &str {
+        self.theirs.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.theirs.signature()
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.theirs.coerce_types(types)
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.theirs.return_type(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match args.return_field.data_type() {
+            t if is_float(t) => Ok(Box::new(FloatExtreme { ty: t.clone(), greatest: self.greatest, best: None })),
+            _ => self.theirs.accumulator(args),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        !is_float(args.return_field.data_type()) && self.theirs.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        self.theirs.create_groups_accumulator(args)
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.theirs.create_sliding_accumulator(args)
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+}
+
+/// The least or the greatest float.
+#[derive(Debug)]
+struct FloatExtreme {
+    ty: DataType,
+    greatest: bool,
+    best: Option<f64>,
+}
+
+impl FloatExtreme {
+    fn take(&mut self, value: f64) {
+        let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
+        let better = self.best.is_none_or(|best| match value.total_cmp(&best) {
+            Ordering::Less => !self.greatest,
+            Ordering::Greater => self.greatest,
+            Ordering::Equal => false,
+        });
+        if better {
+            self.best = Some(value);
+        }
+    }
+}
+
+impl Accumulator for FloatExtreme {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        match values[0].data_type() {
+            DataType::Float32 => {
+                values[0].as_primitive::<Float32Type>().iter().flatten().for_each(|v| self.take(v.into()));
+            }
+            _ => values[0].as_primitive::<Float64Type>().iter().flatten().for_each(|v| self.take(v)),
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(match &self.ty {
+            DataType::Float32 => ScalarValue::Float32(self.best.map(|v| v as f32)),
+            _ => ScalarValue::Float64(self.best),
+        })
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+}
+
 fn is_float(t: &DataType) -> bool {
     matches!(t, DataType::Float32 | DataType::Float64)
 }
@@ -156,7 +266,9 @@ impl Numbers {
             return ScalarValue::try_from(&self.result);
         }
         let divisor = if self.average { self.count } else { 1 };
-        let whole = self.whole / i128::from(divisor);
+        // Flink adds whole numbers up in a BIGINT, which wraps.
+        let sum = if self.value.is_integer() { i128::from(self.whole as i64) } else { self.whole };
+        let whole = sum / i128::from(divisor);
         Ok(match &self.result {
             DataType::Int8 => ScalarValue::Int8(Some(whole as i8)),
             DataType::Int16 => ScalarValue::Int16(Some(whole as i16)),

@@ -93,6 +93,10 @@ fn constants_as_keys_and_counts_known_in_advance_are_planned() {
         ),
         ("SELECT COUNT(*) FROM (VALUES (1), (2), (3)) AS t (a)".to_owned(), vec!["3"]),
         ("SELECT COUNT(a), MIN(a), MAX(a) FROM (VALUES (1), (2), (3)) AS t (a)".to_owned(), vec!["3|1|3"]),
+        ("SELECT 1 AS k FROM (SELECT COUNT(*) AS n FROM orders) WHERE 1 = 0".to_owned(), vec![]),
+        ("SELECT COUNT(*) FROM orders HAVING FALSE".to_owned(), vec![]),
+        ("SELECT n FROM (SELECT COUNT(*) AS n FROM orders) WHERE CURRENT_DATE < DATE '2000-01-01'".to_owned(), vec![]),
+        ("SELECT AVG(b) FROM (VALUES (9223372036854775807), (9223372036854775807)) AS t (b)".to_owned(), vec!["-1"]),
         ("SELECT COUNT(*), SUM(a) FROM (VALUES (1), (2)) AS t (a) HAVING COUNT(*) > 5".to_owned(), vec![]),
         ("SELECT DISTINCT 'x' AS k, name IS NULL AS n FROM orders".to_owned(), vec!["x|false", "x|true"]),
         ("SELECT COUNT(DISTINCT name), COUNT(DISTINCT 1), COUNT(*) FROM orders".to_owned(), vec!["2|1|4"]),
@@ -105,4 +109,55 @@ fn constants_as_keys_and_counts_known_in_advance_are_planned() {
         rows.sort();
         assert_eq!(rows, expected, "{query}");
     }
+}
+
+#[test]
+fn what_a_condition_guards_does_not_fail_in_batch_mode_either() {
+    for (query, expected) in [
+        ("SELECT id FROM orders WHERE id - 2 = 0 OR 6 / (id - 2) > 5", vec!["2", "3"]),
+        ("SELECT id FROM orders WHERE id - 2 <> 0 AND 6 / (id - 2) > 2", vec!["3", "4"]),
+        ("SELECT id FROM (SELECT id, id - 2 AS d FROM orders WHERE id <> 2) WHERE 6 / d > 2", vec!["3", "4"]),
+        ("SELECT id, CAST(name AS INT) AS n FROM (SELECT * FROM orders WHERE name IS NULL)", vec!["4|∅"]),
+        ("SELECT id FROM (SELECT * FROM orders WHERE name IS NULL) WHERE CAST(name AS INT) IS NULL", vec!["4"]),
+        ("SELECT CASE WHEN id = 2 THEN 0 ELSE 6 / (id - 2) END AS q FROM orders WHERE id > 1", vec!["0", "3", "6"]),
+        ("SELECT COUNT(*) FILTER (WHERE id = 2 OR 6 / (id - 2) > 5) FROM orders", vec!["2"]),
+        (
+            "SELECT a.id FROM orders AS a JOIN orders AS b ON a.id = b.id AND (b.id = 2 OR 6 / (b.id - 2) > 5)",
+            vec!["2", "3"],
+        ),
+    ] {
+        let mut kit = kit(2);
+        let script = format!("SET 'execution.runtime-mode' = 'batch';\n{TABLES}{query};");
+        let written = kit.run(&script).unwrap_or_else(|e| panic!("{query}: {e}"));
+        let mut rows: Vec<String> = written.get("(result)").into_iter().flatten().map(|r| r[3..].to_owned()).collect();
+        rows.sort();
+        assert_eq!(rows, expected, "{query}");
+    }
+}
+
+#[test]
+fn not_a_number_is_the_greatest_float_in_batch_mode_too() {
+    let rows = "'rows' = '+ 1,NaN; + 1,2.5; + 2,-0.0; + 2,0.0; + 3,NaN'";
+    let mut kit = kit(2);
+    let written = kit
+        .run(&format!(
+            "SET 'execution.runtime-mode' = 'batch';
+             CREATE TABLE f (k INT, d DOUBLE) WITH ('connector' = 'mem', {rows});
+             SELECT k, MIN(d), MAX(d), COUNT(DISTINCT d) FROM f GROUP BY k ORDER BY k;"
+        ))
+        .unwrap();
+    assert_eq!(written["(result)"], ["+I 1|2.5|NaN|2", "+I 2|0.0|0.0|1", "+I 3|NaN|NaN|1"]);
+}
+
+#[test]
+fn a_key_that_is_never_null_in_one_layer_only_is_planned() {
+    let mut kit = kit(2);
+    let written = kit
+        .run(&format!(
+            "SET 'execution.runtime-mode' = 'batch';\n{TABLES}
+             SELECT DISTINCT (CASE WHEN id > 2 THEN id > 1 ELSE id > 1 END IS FALSE) AS c,
+               COALESCE(CASE WHEN id > 2 THEN name END, 'x') AS d FROM orders WHERE id > 1 ORDER BY c, d;"
+        ))
+        .unwrap();
+    assert_eq!(written["(result)"], ["+I false|a", "+I false|x"]);
 }

@@ -17,6 +17,7 @@
 //! |---|---|---|
 //! | `oracle` | fixed queries, random histories | `DFLOW_ORACLE_SEED=<n> cargo test -p dflow-testkit --test it every_operator` |
 //! | `random` | random scripts, random histories | `DFLOW_ORACLE_SCRIPT=<n> cargo test -p dflow-testkit --test it random_scripts_equal` |
+//! | `batch` | random scripts in batch mode | `DFLOW_ORACLE_SCRIPT=<n> cargo test -p dflow-testkit --test it random_scripts_give` |
 //! | `ids` | operator ids of random scripts | `DFLOW_ORACLE_SCRIPT=<n> cargo test -p dflow-testkit --test it ids_of` |
 //!
 //! A failing script is printed whole, with the batch text, the difference and the last changes. `DFLOW_TEST_LEVEL=full` runs

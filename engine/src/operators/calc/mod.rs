@@ -33,6 +33,7 @@ use dflow_runtime::Result;
 use dflow_runtime::operator::{Operator, OperatorContext, OperatorFactory, Output};
 
 use program::Program;
+pub(crate) use program::widens;
 
 /// An expression over the input's columns and where it is written.
 #[derive(Clone, Debug)]

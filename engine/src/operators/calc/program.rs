@@ -252,7 +252,7 @@ pub(super) fn can_fail(e: &Expr, schema: &Schema) -> bool {
 }
 
 /// Whether every value of `from` is one of `to`.
-fn widens(from: &DataType, to: &DataType) -> bool {
+pub(crate) fn widens(from: &DataType, to: &DataType) -> bool {
     use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, Utf8, Utf8View};
     let digits = |t: &DataType| match t {
         Int8 => Some((3, 0)),

@@ -95,7 +95,7 @@ impl Reference {
         Self(SessionContext::new_with_state(state.with_physical_optimizer_rules(physical.collect()).build()))
     }
 
-    async fn answer(&self, sql: &str, t: RecordBatch, a: RecordBatch) -> Result<Vec<RecordBatch>, String> {
+    pub(crate) async fn answer(&self, sql: &str, t: RecordBatch, a: RecordBatch) -> Result<Vec<RecordBatch>, String> {
         for (name, batch) in [("t", t), ("a", a)] {
             let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("one batch is a table");
             self.0.deregister_table(name).expect("a table may be missing");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests touch files, clocks and processes")]
 
+mod batch;
 mod case;
 mod ids;
 mod oracle;
