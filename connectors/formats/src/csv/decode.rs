@@ -103,18 +103,17 @@ impl Dialect {
 
     /// [`Dialect::extent`] of a record with quotes or escapes.
     fn walk(&self, bytes: &[u8], end: bool) -> Option<Extent> {
-        let (mut walk, mut lines) = (Walk::default(), 1);
-        for (at, b) in bytes.iter().enumerate() {
-            if walk.ends(self, *b) {
-                return Some(Extent { len: at, used: at + 1, lines, plain: false });
-            }
-            lines += u64::from(*b == b'\n');
-        }
-        end.then_some(Extent { len: bytes.len(), used: bytes.len(), lines, plain: false })
+        let (len, used) = match Walk::default().end(self, bytes) {
+            Some(i) => (i, i + 1),
+            None if end => (bytes.len(), bytes.len()),
+            None => return None,
+        };
+        let lines = 1 + memchr::memchr_iter(b'\n', &bytes[..len]).count() as u64;
+        Some(Extent { len, used, lines, plain: false })
     }
 }
 
-/// Finds the end of a record byte by byte; may stop anywhere and go on with the bytes after.
+/// Finds the end of a record; may stop after any byte and go on with those after it.
 #[derive(Clone, Copy)]
 struct Walk {
     quoted: bool,
@@ -132,32 +131,43 @@ impl Default for Walk {
 }
 
 impl Walk {
-    /// Takes a byte; whether it is the line feed that ends the record.
-    #[inline]
-    fn ends(&mut self, dialect: &Dialect, b: u8) -> bool {
-        if std::mem::take(&mut self.escaped) {
-            return false;
-        }
-        if std::mem::take(&mut self.closing) {
-            if Some(b) == dialect.quote {
-                return false;
+    /// The line feed in `bytes` that ends the record.
+    fn end(&mut self, dialect: &Dialect, bytes: &[u8]) -> Option<usize> {
+        // Where a dialect has no such byte, one that is looked for anyway stands in for it.
+        let quote = dialect.quote.unwrap_or(b'\n');
+        let escape = dialect.escape.unwrap_or(quote);
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            if std::mem::take(&mut self.escaped) {
+                at += 1;
+            } else if std::mem::take(&mut self.closing) {
+                self.quoted = rest[0] == quote;
+                at += usize::from(self.quoted);
+            } else if self.quoted {
+                let i = memchr::memchr2(quote, escape, rest)?;
+                (self.escaped, self.closing) =
+                    if Some(rest[i]) == dialect.escape { (true, false) } else { (false, true) };
+                self.field_start = false;
+                at += i + 1;
+            } else {
+                let Some(i) = memchr::memchr3(b'\n', quote, escape, rest) else {
+                    self.field_start = rest.last() == Some(&dialect.delimiter);
+                    return None;
+                };
+                let starts = if i == 0 { self.field_start } else { rest[i - 1] == dialect.delimiter };
+                if Some(rest[i]) == dialect.escape {
+                    self.escaped = true;
+                } else if rest[i] == b'\n' {
+                    return Some(at + i);
+                } else {
+                    self.quoted = starts;
+                }
+                self.field_start = false;
+                at += i + 1;
             }
-            self.quoted = false;
         }
-        if Some(b) == dialect.escape {
-            (self.escaped, self.field_start) = (true, false);
-            return false;
-        }
-        if self.quoted {
-            self.closing = Some(b) == dialect.quote;
-            return false;
-        }
-        if b == b'\n' {
-            return true;
-        }
-        self.quoted = Some(b) == dialect.quote && self.field_start;
-        self.field_start = !self.quoted && b == dialect.delimiter;
-        false
+        None
     }
 }
 
@@ -315,11 +325,10 @@ fn element(text: &str, column: &mut ColumnBuilder, dialect: &Dialect) -> Result<
 impl CsvDecoder {
     /// Passes over the rest of a record that is too long.
     fn skip(&mut self, mut walk: Walk, bytes: &[u8], end: bool, progress: &mut Progress) {
-        let dialect = &self.fields.dialect;
-        let ending = bytes.iter().position(|b| walk.ends(dialect, *b));
+        let ending = walk.end(&self.fields.dialect, bytes);
         let used = ending.map_or(bytes.len(), |i| i + 1);
         progress.bytes += used;
-        progress.lines += bytes[..used].iter().filter(|b| **b == b'\n').count() as u64;
+        progress.lines += memchr::memchr_iter(b'\n', &bytes[..used]).count() as u64;
         self.skipping = (ending.is_none() && !end).then_some(walk);
         if self.skipping.is_none() {
             progress.records += 1;
@@ -394,5 +403,72 @@ impl RecordDecoder for CsvDecoder {
 
     fn take(&mut self) -> Result<ChangeBatch> {
         self.fields.rows.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rule, byte by byte.
+    fn end(dialect: &Dialect, bytes: &[u8]) -> Option<usize> {
+        let (mut quoted, mut field_start, mut at) = (false, true, 0);
+        while let Some(b) = bytes.get(at).copied() {
+            if Some(b) == dialect.escape {
+                (field_start, at) = (false, at + 2);
+                continue;
+            }
+            if quoted && Some(b) == dialect.quote {
+                quoted = bytes.get(at + 1) == Some(&b);
+                at += usize::from(quoted);
+            } else if !quoted && b == b'\n' {
+                return Some(at);
+            } else if Some(b) == dialect.quote && field_start {
+                quoted = true;
+            }
+            field_start = !quoted && b == dialect.delimiter;
+            at += 1;
+        }
+        None
+    }
+
+    #[test]
+    fn a_record_ends_where_the_rule_says_however_it_is_cut_into_pieces() {
+        let dialect = |quote, escape| Dialect {
+            delimiter: b',',
+            quote,
+            escape,
+            comments: false,
+            header: false,
+            ignore_errors: false,
+            null: None,
+            elements: ";".into(),
+            plain_decimals: false,
+            special: Box::new([false; 256]),
+            bare_scalars: true,
+        };
+        let dialects = [
+            dialect(Some(b'"'), None),
+            dialect(Some(b'"'), Some(b'\\')),
+            dialect(None, Some(b'\\')),
+            dialect(None, None),
+            dialect(Some(b'"'), Some(b'"')),
+        ];
+        let mut ended = 0;
+        // Every text of seven of these bytes.
+        for number in 0..5u32.pow(7) {
+            let text: Vec<u8> = (0..7).map(|i| b"\",\n\\a"[(number / 5u32.pow(i) % 5) as usize]).collect();
+            for dialect in &dialects {
+                let expected = end(dialect, &text);
+                ended += usize::from(expected.is_some());
+                for cut in 0..text.len() {
+                    let mut walk = Walk::default();
+                    let (first, rest) = text.split_at(cut);
+                    let found = walk.end(dialect, first).or_else(|| Some(cut + walk.end(dialect, rest)?));
+                    assert_eq!(found, expected, "{:?} cut at {cut}", String::from_utf8_lossy(&text));
+                }
+            }
+        }
+        assert!(ended > 100_000, "{ended}");
     }
 }
