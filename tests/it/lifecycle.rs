@@ -306,3 +306,15 @@ fn after_a_restored_checkpoint_numbers_go_on_from_the_highest() {
     assert!(ran.err.contains("checkpoint 1 of job `p` at ") && ran.err.contains("; the next one is 4"), "{ran:#?}");
     assert!(ran.err.contains("checkpoint 4 is durable"), "{ran:#?}");
 }
+
+#[test]
+fn after_a_clean_stop_its_files_may_be_taken_away() {
+    let place = watching();
+    let run = || place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]).expect(0);
+    run();
+    assert_eq!(ids(&place), [r#"{"id":1}"#]);
+    std::fs::remove_dir_all(place.path("out")).unwrap();
+    arrive(&place, 2);
+    run();
+    assert_eq!(ids(&place), [r#"{"id":2}"#], "nothing is written or looked for again");
+}
