@@ -11,7 +11,7 @@
 //! | [`reader`] | the log without an end: reconnects at the exact position, with back-off |
 //! | [`source`], `enumerator`, `discover` | the source: which tables, which chunks when, and when the log follows |
 //! | [`chunks`], [`snapshot`], [`marks`] | tables in ranges, read without locks, each with its place in the log |
-//! | [`split`], [`stream`] | the reader: chunks, then the log behind them |
+//! | [`split`], [`stream`], `questions` | the reader: chunks, then the log behind them |
 
 pub mod catalog;
 pub mod chunks;
@@ -24,6 +24,7 @@ pub mod logs;
 pub mod marks;
 pub mod options;
 pub mod preflight;
+mod questions;
 pub mod reader;
 mod refused;
 pub mod snapshot;

@@ -30,26 +30,16 @@ use dflow_connector_api::{ReaderEvent, Result, SplitAssignment, SplitId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::catalog;
 use super::log::LogOptions;
-use super::logs;
+use super::questions::{Answer, Question, ask};
 use super::reader::LogReader;
-use super::snapshot::place_keys;
-use super::snapshot::view::open;
 use super::source::{Routes, Shared};
 use super::split::Message;
 use crate::binlog::assembler::{Ahead, Assembler, Gates, Notice, Outcome};
 use crate::binlog::gate::Gate;
-use crate::binlog::key::Key;
 use crate::binlog::position::{FilePosition, Position};
-use crate::binlog::table_map::CatalogColumn;
-use crate::client::Place;
+use crate::client::Session;
 use crate::error;
-
-/// How often it is asked whether the server can go on from a position.
-const CHECKS_MAX: u32 = 10;
-/// Time between two such questions.
-const CHECK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The ranges of a table that were read, as they travel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,13 +94,6 @@ pub struct LogState {
     pub is_suspended: bool,
 }
 
-/// What a task answers.
-enum Answer {
-    Opened,
-    Catalog { database: String, table: String, columns: Vec<CatalogColumn> },
-    Places { gate: usize, placed: Vec<(Key, usize)> },
-}
-
 /// The log that is read.
 pub struct LogSplit {
     assignment: SplitAssignment,
@@ -120,7 +103,9 @@ pub struct LogSplit {
     /// Whose gates they are, by index.
     gated: Vec<(String, String, String)>,
     end: Option<FilePosition>,
-    asking: Option<TaskHandle<Result<Answer>>>,
+    asking: Option<TaskHandle<Result<(Answer, Session)>>>,
+    /// For questions.
+    session: Option<Session>,
     /// Batches of this round that were not handed out.
     pending: VecDeque<(usize, ChangeBatch)>,
     /// Outputs of this round that were.
@@ -174,6 +159,7 @@ impl LogSplit {
             gated,
             end: state.end.clone(),
             asking: None,
+            session: None,
             pending: VecDeque::new(),
             ahead: Vec::new(),
             until: state.at.clone(),
@@ -182,7 +168,7 @@ impl LogSplit {
             told: env.clock.monotonic(),
             is_over: false,
         };
-        split.asking = Some(split.check());
+        split.ask(Question::Check(Box::new(split.state.clone())));
         Ok(split)
     }
 
@@ -342,18 +328,29 @@ impl LogSplit {
         }
         match outcome {
             Outcome::Done => {}
-            Outcome::NeedsCatalog { database, table } => self.asking = Some(self.ask_catalog(database, table)),
-            Outcome::NeedsPlaces { gate, keys } => self.asking = self.ask_places(gate, keys),
+            Outcome::NeedsCatalog { database, table } => self.ask(Question::Catalog { database, table }),
+            Outcome::NeedsPlaces { gate, keys } => {
+                if let Some(Some(Gate { order, bounds, .. })) = self.log.assembler().gates().get(gate) {
+                    let (order, bounds) = (order.clone(), bounds.clone());
+                    self.ask(Question::Places { gate, order, bounds, keys });
+                }
+            }
         }
+    }
+
+    fn ask(&mut self, question: Question) {
+        self.asking = Some(ask(&self.env, &self.shared, self.session.take(), question));
     }
 
     /// Waits for an answer.
     async fn answered(&mut self) -> Result<()> {
         let Some(asking) = &mut self.asking else { return Ok(()) };
-        let answer = asking.await.map_err(|e| error::state_unreadable(&format!("a question was not answered: {e}")));
+        let answered = asking.await.map_err(|e| error::state_unreadable(&format!("a question was not answered: {e}")));
         self.asking = None;
-        match answer?? {
-            Answer::Opened => {}
+        let (answer, session) = answered??;
+        self.session = Some(session);
+        match answer {
+            Answer::Checked => {}
             Answer::Catalog { database, table, columns } => self.log.assembler().add_catalog(database, table, columns),
             Answer::Places { gate, placed } => {
                 for (key, range) in placed {
@@ -362,55 +359,6 @@ impl LogSplit {
             }
         }
         Ok(())
-    }
-
-    /// Whether the server can go on from here.
-    fn check(&self) -> TaskHandle<Result<Answer>> {
-        let (shared, env, state) = (self.shared.clone(), self.env.clone(), self.state.clone());
-        self.env.spawner.spawn_io("mysql-check", async move {
-            let mut session = open(&env, &shared).await?;
-            let endpoint = &shared.options().endpoint;
-            let here = logs::identity(&mut session, endpoint).await?;
-            if here != state.at.server && (!state.gates.is_empty() || state.end.is_some()) {
-                let why = format!(
-                    "the marks of the snapshot are places in the log of server {}, and this is server {here}",
-                    state.at.server
-                );
-                return Err(error::position_lost(&state.at.point.at.to_string(), &why));
-            }
-            // The log may be ahead of what the server calls executed, for a moment.
-            let mut attempts = 0;
-            loop {
-                match logs::check(&mut session, endpoint, &state.at.server, state.at.start()).await {
-                    Ok(()) => return Ok(Answer::Opened),
-                    Err(e) if attempts == CHECKS_MAX => return Err(e),
-                    Err(_) => attempts += 1,
-                }
-                env.clock.sleep(CHECK_PAUSE).await;
-            }
-        })
-    }
-
-    fn ask_catalog(&self, database: String, table: String) -> TaskHandle<Result<Answer>> {
-        let (shared, env) = (self.shared.clone(), self.env.clone());
-        self.env.spawner.spawn_io("mysql-catalog", async move {
-            let mut session = open(&env, &shared).await?;
-            let found = catalog::find(&mut session, &shared.options().endpoint, &database, &table).await?;
-            let columns = found.map(|t| t.for_log()).unwrap_or_default();
-            Ok(Answer::Catalog { database, table, columns })
-        })
-    }
-
-    fn ask_places(&mut self, gate: usize, keys: Vec<Key>) -> Option<TaskHandle<Result<Answer>>> {
-        let (order, bounds) =
-            self.log.assembler().gates().get(gate)?.as_ref().map(|g| (g.order.clone(), g.bounds.clone()))?;
-        let (shared, env) = (self.shared.clone(), self.env.clone());
-        Some(self.env.spawner.spawn_io("mysql-places", async move {
-            let mut session = open(&env, &shared).await?;
-            let place = Place { endpoint: &shared.options().endpoint, table: "a captured table" };
-            let ranges = place_keys(&mut session, &order, &bounds, &keys).await.map_err(|e| place.error(&e))?;
-            Ok(Answer::Places { gate, placed: keys.into_iter().zip(ranges).collect() })
-        }))
     }
 
     /// Tells now and then that the log moved though no captured table changed: a checkpoint then stores where it is.

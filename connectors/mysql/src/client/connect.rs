@@ -94,3 +94,20 @@ pub async fn within<T>(
         Either::Right(_) => Err(unreachable_server(&place.endpoint.shown(), &format!("no answer for {limit:?}"))),
     }
 }
+
+/// Waits for several answers of a server together, but not for ever.
+///
+/// # Errors
+/// Those of the call; [`UNREACHABLE`](super::error::UNREACHABLE) when `limit` is over. Its connections are of no use then.
+pub async fn within_all<T>(
+    env: &Env,
+    limit: Option<Duration>,
+    endpoint: &Endpoint,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(limit) = limit else { return call.await };
+    match select(std::pin::pin!(call), env.clock.sleep(limit)).await {
+        Either::Left((done, _)) => done,
+        Either::Right(_) => Err(unreachable_server(&endpoint.shown(), &format!("no answer for {limit:?}"))),
+    }
+}

@@ -17,7 +17,7 @@ pub mod error;
 pub mod server;
 pub mod zone;
 
-pub use connect::{Session, connect, within};
+pub use connect::{Session, connect, within, within_all};
 pub use endpoint::{Endpoint, Tls};
 pub use error::{CODES, Place};
 pub use server::ServerInfo;

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use dflow_common::Env;
 use dflow_common::env::TaskHandle;
+use dflow_common::{Classified, Env};
 use dflow_connector_api::Result;
 use dflow_connector_jdbc::quote::Dialect;
 use mysql_async::prelude::Queryable;
@@ -24,9 +24,12 @@ use crate::cdc::options::SnapshotOptions;
 use crate::cdc::snapshot::read::PART_BYTES;
 use crate::cdc::snapshot::view::open;
 use crate::cdc::source::Shared;
+use crate::client::connect::backoff;
 use crate::client::{Place, Session, within};
 use crate::error;
 
+/// Connections that may break before the job hears of it.
+const RETRIES: u32 = 5;
 /// Chunks that are planned ahead of the enumerator.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -140,36 +143,42 @@ struct Work {
 }
 
 impl Work {
-    async fn run(self, plans: Vec<Plan>) {
-        if let Err(e) = self.all(plans).await {
-            let _ = self.sender.send(Err(e)).await;
+    async fn run(self, mut plans: Vec<Plan>) {
+        let mut failures = 0;
+        while let Err(e) = self.all(&mut plans).await {
+            failures += 1;
+            if !e.retryable() || failures > RETRIES {
+                let _ = self.sender.send(Err(e)).await;
+                return;
+            }
+            tracing::warn!(failures, "cutting tables into chunks broke, going on: {e}");
+            self.env.clock.sleep(backoff(&self.env, failures)).await;
         }
     }
 
-    async fn all(&self, plans: Vec<Plan>) -> Result<()> {
+    /// Plans what is left, and notes how far it came.
+    async fn all(&self, plans: &mut [Plan]) -> Result<()> {
         let mut session = open(&self.env, &self.shared).await?;
-        for (i, mut plan) in plans.into_iter().enumerate() {
-            if plan.is_over {
-                continue;
-            }
+        for (i, plan) in plans.iter_mut().enumerate().filter(|(_, plan)| !plan.is_over) {
             let Some(output) = self.shared.output(&plan.output) else { continue };
             let options = self.shared.captured[output].options.snapshot.clone();
             let mut ask = Ask { shared: &self.shared, env: &self.env, session: &mut session, table: String::new() };
             ask.table = format!("{}.{}", plan.database, plan.table);
-            let shape = match plan.shape.take() {
+            let shape = match plan.shape.clone() {
                 Some(shape) => shape,
                 None => {
-                    let shape = ask.shape(&plan, &options).await?;
+                    let shape = ask.shape(plan, &options).await?;
                     if !self.tell(Planned::Shape(i, shape.clone())).await {
                         return Ok(());
                     }
-                    shape
+                    plan.shape.insert(shape).clone()
                 }
             };
             let Some(last) = shape.last.clone() else {
                 if !self.tell(Planned::Chunk(i, plan.chunk(0, None, None), true)).await {
                     return Ok(());
                 }
+                plan.is_over = true;
                 continue;
             };
             let open_end = plan.chunk(Chunk::LAST, Some(last.clone()), None);
@@ -181,7 +190,7 @@ impl Work {
                 plan.number = 1;
             }
             loop {
-                let next = ask.next(&plan, &shape, &last).await?;
+                let next = ask.next(plan, &shape, &last).await?;
                 let is_last = next.is_none();
                 let chunk =
                     plan.chunk(plan.number, plan.from.clone(), Some(next.clone().unwrap_or_else(|| last.clone())));
@@ -196,6 +205,7 @@ impl Work {
             if !options.is_unbounded_first && !self.tell(Planned::Chunk(i, open_end, true)).await {
                 return Ok(());
             }
+            plan.is_over = true;
         }
         Ok(())
     }

@@ -47,8 +47,8 @@ use super::chunks::{Chunk, sql};
 use super::source::Shared;
 use crate::binlog::key::{Key, Order};
 use crate::binlog::position::FilePosition;
-use crate::client::Place;
 use crate::client::connect::backoff;
+use crate::client::{Place, within_all};
 
 /// Parts that wait for the reader.
 const PARTS_AHEAD: usize = 1;
@@ -56,6 +56,8 @@ const PARTS_AHEAD: usize = 1;
 const ATTEMPTS_MAX: u32 = 5;
 /// Views that are taken for a chunk without a primary key, until none of its rows is in flight.
 const QUIET_ATTEMPTS_MAX: u32 = 50;
+/// How long a view may wait for a slow reader.
+const VIEW_HELD_MAX: Duration = Duration::from_secs(1);
 /// How long connections are kept without a chunk.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Keys that the server is asked about in one statement.
@@ -177,6 +179,8 @@ impl Work {
         let gone = async || sender.send(Ok(Part::Gone(chunk.id()))).await.is_ok();
         let Some(output) = shared.output(&chunk.output) else { return Ok(gone().await) };
         let captured = &shared.captured[output];
+        let endpoint = &shared.options().endpoint;
+        let limit = endpoint.answer_timeout;
         let mut quiet_attempts = 0;
         loop {
             let Some(table) = self.table(chunk).await? else { return Ok(gone().await) };
@@ -186,7 +190,7 @@ impl Work {
                     if let Some(old) = old {
                         self.views.close(old);
                     }
-                    self.views.take().await?
+                    within_all(&self.env, limit, endpoint, self.views.take()).await?
                 }
             };
             let skips = captured.options.snapshot.skips_backfill;
@@ -207,10 +211,7 @@ impl Work {
             let reading = Reading { captured, output, table: &table, chunk, changes, inside, mark, env };
             let outcome = reading.run(&mut opened, from, sender).await?;
             match outcome {
-                read::Outcome::Done => {
-                    self.opened = Some(opened);
-                    return Ok(true);
-                }
+                read::Outcome::Done(part) => return self.hand_out(opened, part, sender).await,
                 read::Outcome::Closed => return Ok(false),
                 read::Outcome::Stale => {
                     self.tables.clear();
@@ -220,13 +221,31 @@ impl Work {
         }
     }
 
+    /// The last part of a chunk. A view that waits for a slow reader is given back: it locks the tables' definitions.
+    async fn hand_out(&mut self, opened: Opened, part: Part, sender: &Sender) -> Result<bool> {
+        match select(std::pin::pin!(sender.reserve()), self.env.clock.sleep(VIEW_HELD_MAX)).await {
+            Either::Left((Ok(permit), _)) => {
+                permit.send(Ok(part));
+                self.opened = Some(opened);
+                return Ok(true);
+            }
+            Either::Left((Err(_), _)) => return Ok(false),
+            Either::Right(_) => {}
+        }
+        // What was read stays right whatever becomes of the connection.
+        self.views.release(opened).await;
+        Ok(sender.send(Ok(part)).await.is_ok())
+    }
+
     async fn table(&mut self, chunk: &Chunk) -> Result<Option<Arc<TableInfo>>> {
         let name = (chunk.database.clone(), chunk.table.clone());
         if let Some(table) = self.tables.get(&name) {
             return Ok(Some(table.clone()));
         }
         let endpoint = self.shared.options().endpoint.clone();
-        let found = catalog::find(self.views.questions().await?, &endpoint, &name.0, &name.1).await?;
+        let (views, limit) = (&mut self.views, endpoint.answer_timeout);
+        let find = async { catalog::find(views.questions().await?, &endpoint, &name.0, &name.1).await };
+        let found = within_all(&self.env, limit, &endpoint, find).await?;
         let found = found.map(Arc::new);
         if let Some(table) = &found {
             self.tables.insert(name, table.clone());
@@ -247,9 +266,11 @@ impl Work {
         }
         let bounds: Vec<Key> = chunk.from.iter().chain(&chunk.to).cloned().collect();
         let endpoint = self.shared.options().endpoint.clone();
-        let session = self.views.questions().await?;
+        let (views, limit) = (&mut self.views, endpoint.answer_timeout);
         let place = Place { endpoint: &endpoint, table: &chunk.table };
-        let ranges = place_keys(session, order, &bounds, &keys).await.map_err(|e| place.error(&e))?;
+        let ask =
+            async { place_keys(views.questions().await?, order, &bounds, &keys).await.map_err(|e| place.error(&e)) };
+        let ranges = within_all(&self.env, limit, &endpoint, ask).await?;
         let wanted = usize::from(chunk.from.is_some());
         inside.extend(keys.into_iter().zip(ranges).filter(|(_, range)| *range == wanted).map(|(key, _)| key));
         Ok(Some(inside))

@@ -45,8 +45,8 @@ const TABLE_DEFINITION_CHANGED: u16 = 1412;
 
 /// What became of it.
 pub enum Outcome {
-    /// All of it was handed out.
-    Done,
+    /// All of it was read; the last part is not handed out yet.
+    Done(Part),
     /// Another view must be taken; what was handed out stays.
     Stale,
     /// Nobody listens any more.
@@ -162,8 +162,9 @@ impl Reading<'_> {
                 if cuts && (is_full || !self.chunk.column.is_unique) {
                     let key = key_of(&row, key_at);
                     if is_full && key.is_some() && key != last_key {
-                        let part = builder.finish(from.as_ref(), key.as_ref(), self)?;
-                        if !self.send(from.take(), key.clone(), false, part, sender).await {
+                        let rows = builder.finish(from.as_ref(), key.as_ref(), self)?;
+                        let part = self.part(from.take(), key.clone(), false, rows);
+                        if sender.send(Ok(part)).await.is_err() {
                             return Ok(Outcome::Closed);
                         }
                         from.clone_from(&key);
@@ -176,31 +177,13 @@ impl Reading<'_> {
                 builder.push(&row, &origins, self)?;
             }
         }
-        let part = builder.finish(from.as_ref(), self.chunk.to.as_ref(), self)?;
-        match self.send(from.take(), self.chunk.to.clone(), true, part, sender).await {
-            true => Ok(Outcome::Done),
-            false => Ok(Outcome::Closed),
-        }
+        let rows = builder.finish(from.as_ref(), self.chunk.to.as_ref(), self)?;
+        Ok(Outcome::Done(self.part(from.take(), self.chunk.to.clone(), true, rows)))
     }
 
-    async fn send(
-        &self,
-        from: Option<Key>,
-        rest: Option<Key>,
-        is_last: bool,
-        batch: RecordBatch,
-        sender: &Sender,
-    ) -> bool {
-        let part = Part::Rows {
-            split: self.chunk.id(),
-            output: self.output,
-            batch,
-            from,
-            rest,
-            is_last,
-            mark: self.mark.clone(),
-        };
-        sender.send(Ok(part)).await.is_ok()
+    fn part(&self, from: Option<Key>, rest: Option<Key>, is_last: bool, batch: RecordBatch) -> Part {
+        let (split, mark) = (self.chunk.id(), self.mark.clone());
+        Part::Rows { split, output: self.output, batch, from, rest, is_last, mark }
     }
 
     fn is_inside(&self, from: Option<&Key>, to: Option<&Key>, key: Option<&Key>) -> bool {

@@ -60,6 +60,8 @@ const VISIBLE_WAIT_MIN: Duration = Duration::from_millis(1);
 const VISIBLE_WAIT_MAX: Duration = Duration::from_millis(50);
 /// After so long without becoming visible, a warning.
 const VISIBLE_WARNING: Duration = Duration::from_secs(10);
+/// A follower that was not used for so long is given up.
+const FOLLOWER_GAP_MAX: Duration = Duration::from_secs(60);
 /// An idle server tells the follower where it is at least this often.
 const FOLLOWER_HEARTBEAT: Duration = Duration::from_millis(500);
 
@@ -94,6 +96,8 @@ pub struct Views {
     questions: Option<Session>,
     follower: Option<LogReader<Routes>>,
     settle: Option<Duration>,
+    /// When the follower was used last.
+    followed: Duration,
     in_flight_max: usize,
 }
 
@@ -101,7 +105,17 @@ impl Views {
     /// Without a connection.
     pub fn new(shared: Arc<Shared>, env: Env, server_id: u32) -> Self {
         let in_flight_max = env.fail_point(IN_FLIGHT_LIMIT).and_then(|n| n.parse().ok()).unwrap_or(IN_FLIGHT_BYTES_MAX);
-        Self { shared, env, server_id, session: None, questions: None, follower: None, settle: None, in_flight_max }
+        Self {
+            shared,
+            env,
+            server_id,
+            session: None,
+            questions: None,
+            follower: None,
+            settle: None,
+            followed: Duration::ZERO,
+            in_flight_max,
+        }
     }
 
     /// Gives up all connections after an error.
@@ -117,6 +131,14 @@ impl Views {
     /// Gives a view back.
     pub fn close(&mut self, opened: Opened) {
         self.session = Some(opened.session);
+    }
+
+    /// Gives a view back at once, and with it what the server keeps for it.
+    pub async fn release(&mut self, mut opened: Opened) {
+        match opened.session.conn.query_drop("ROLLBACK").await {
+            Ok(()) => self.session = Some(opened.session),
+            Err(e) => tracing::debug!("giving a view back: {e}"),
+        }
     }
 
     /// Takes a view.
@@ -187,7 +209,10 @@ impl Views {
     async fn visible(&mut self, session: &mut Session) -> Result<(Point, LogReader<Routes>)> {
         let shared = self.shared.clone();
         let endpoint = &shared.options().endpoint;
-        let mut follower = match self.follower.take() {
+        // One that was left behind for long would read much that nobody needs.
+        let now = self.env.clock.monotonic();
+        let is_near = now.saturating_sub(std::mem::replace(&mut self.followed, now)) < FOLLOWER_GAP_MAX;
+        let mut follower = match self.follower.take().filter(|_| is_near) {
             Some(follower) => follower,
             None => {
                 let start = marks::safe_start(session, endpoint).await?;
