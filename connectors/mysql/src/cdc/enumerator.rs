@@ -466,9 +466,13 @@ fn later(a: FilePosition, b: FilePosition) -> FilePosition {
     if a.compare(&b) == Some(std::cmp::Ordering::Less) { b } else { a }
 }
 
+/// Marks among which an equal one is looked for: views of all readers follow each other.
+const MARKS_LOOKED_AT: usize = 256;
+
 /// The index of a mark, which most likely was among the last.
 fn index_of(marks: &mut Vec<FilePosition>, mark: FilePosition) -> u32 {
-    let at = marks.iter().rposition(|m| *m == mark).unwrap_or_else(|| {
+    let old = marks.len().saturating_sub(MARKS_LOOKED_AT);
+    let at = marks[old..].iter().rposition(|m| *m == mark).map(|i| old + i).unwrap_or_else(|| {
         marks.push(mark);
         marks.len() - 1
     });

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dflow_common::{SqlType, TypeKind};
+use mysql_async::prelude::Queryable;
 
 use crate::kit::{Database, KINDS, Run, bigint, text};
 
@@ -136,6 +137,47 @@ async fn modes_without_tables_begin_in_the_log() {
         late.until_equal(&["4|four".to_owned()]).await;
         let mut early = Run::start(earliest.as_ref(), &database.env, 1, None);
         early.until_equal(&database.lines(ROWS).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_that_are_prepared_come_with_their_commit() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 100).await;
+        let prepare = async |name: &str, id: u32| {
+            let mut conn = database.conn().await;
+            for sql in [
+                format!("XA START '{name}'"),
+                format!("INSERT INTO t VALUES ({id}, '{name}')"),
+                format!("XA END '{name}'"),
+                format!("XA PREPARE '{name}'"),
+            ] {
+                conn.query_drop(sql).await.unwrap();
+            }
+            conn
+        };
+        let name = |n: u32| format!("{}-{n}", database.name);
+        // Before anybody reads, and committed while tables are looked for.
+        let mut early = prepare(&name(1), 1_001).await;
+        let chunk = ("scan.incremental.snapshot.chunk.size", "10");
+        let source = database.table(&[("id", bigint()), ("v", text())], &[chunk]).open(None).unwrap();
+        let mut run = Run::start(source.as_ref(), &database.env, 1, None);
+        for _ in 0..3 {
+            run.step(Duration::from_millis(200)).await.unwrap();
+        }
+        assert_eq!(run.folds[0].changes, 0, "{kind}: nothing is read before it is over");
+        early.query_drop(format!("XA COMMIT '{}'", name(1))).await.unwrap();
+        run.until("some chunks are read", |run| run.folds[0].changes > 30).await;
+        // In the middle of the chunks, committed in the log; and one that is rolled back.
+        let (mut late, mut never) = (prepare(&name(2), 1_002).await, prepare(&name(3), 1_003).await);
+        run.until("the log is read", |run| run.assigned.iter().any(|id| id.0.starts_with("log/"))).await;
+        database.run("UPDATE t SET v = 'x' WHERE id = 5").await;
+        late.query_drop(format!("XA COMMIT '{}'", name(2))).await.unwrap();
+        never.query_drop(format!("XA ROLLBACK '{}'", name(3))).await.unwrap();
+        run.until_equal(&database.lines(ROWS).await).await;
+        assert!(run.folds[0].lines().iter().any(|l| l.starts_with("1001|")), "{kind}");
+        assert!(run.folds[0].lines().iter().any(|l| l.starts_with("1002|")), "{kind}");
     }
 }
 

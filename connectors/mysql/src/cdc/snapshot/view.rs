@@ -35,7 +35,7 @@ use dflow_common::Env;
 use dflow_connector_api::Result;
 use mysql_async::prelude::Queryable;
 
-use crate::binlog::assembler::{Assembler, Outcome};
+use crate::binlog::assembler::{Assembler, Notice, Outcome};
 use crate::binlog::position::{FilePosition, Point, Position, Seen};
 use crate::binlog::transaction::HeldRows;
 use crate::cdc::catalog;
@@ -288,7 +288,11 @@ impl Views {
                 let columns = found.map(|t| t.for_log()).unwrap_or_default();
                 follower.assembler().add_catalog(database, table, columns);
             }
-            if follower.assembler().kept_bytes() > self.in_flight_max {
+            // XA COMMIT of what was prepared before the follower began: whether it is in the view nobody knows, a later one
+            // has it.
+            let notices = follower.assembler().take_notices();
+            let is_unknown = keeps && notices.iter().any(|n| matches!(n, Notice::PreparedBefore(_)));
+            if is_unknown || follower.assembler().kept_bytes() > self.in_flight_max {
                 fits = false;
                 follower.assembler().keep(false);
             }
