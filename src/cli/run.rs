@@ -20,6 +20,7 @@ use dflow::common::{Classified, Diagnostic, Env, SourceMap};
 use dflow::dsl::vars::Variables;
 use dflow::error::BUG;
 use dflow::pipeline::{self, Compiled, State};
+use dflow::runtime::config::RestoreMode;
 use dflow::settings::Overridden;
 use dflow::stream::{Guarantee, JobSummary, QueryOutput};
 use dflow::{CompiledStatement, Engine, Session, SessionOptions, StreamJob};
@@ -246,6 +247,11 @@ impl Run<'_> {
             }
         }
         let keeps_state = matches!(state, State::Directory(_));
+        let without = match job.config.restore {
+            RestoreMode::Auto | RestoreMode::Require => "",
+            _ if self.args.restore != "auto" => " without `--restore`",
+            _ => " without 'execution.state-recovery.path'",
+        };
         let handle = match pipeline::start(&self.house.engine, job, state) {
             Ok(started) => started.handle,
             Err(e) => return failed(&e.diagnostic()),
@@ -258,6 +264,7 @@ impl Run<'_> {
             until: self.args.until,
             pipe: &self.house.pipe,
             keeps_state,
+            without,
             live,
         };
         let (mut code, finished) = watch(&handle, signals, &context).await;

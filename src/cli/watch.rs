@@ -49,6 +49,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) pipe: &'a Pipe,
     /// Whether another process can go on from the checkpoints.
     pub(crate) keeps_state: bool,
+    /// What the same command must leave out to go on from them, with a blank in front; empty for nothing.
+    pub(crate) without: &'static str,
     /// Whether progress may be drawn over: not where rows appear between its lines.
     pub(crate) live: bool,
 }
@@ -95,7 +97,7 @@ pub(crate) async fn watch(job: &JobHandle, signals: &mut Signals, watch: &Watch<
                         job.cancel();
                         let status = job.status();
                         let last = status.last_checkpoint.map(|c| c.epoch).or(status.restored_from);
-                        watch.report.status(&format!("stopped at once; {}", next_run(watch.keeps_state, last)));
+                        watch.report.status(&format!("stopped at once; {}", next_run(watch, last)));
                         return (code, false);
                     }
                     stopping = true;
@@ -153,14 +155,16 @@ fn end(outcome: &JobOutcome, started: bool, watch: &Watch<'_>) -> u8 {
         JobEnd::Finished | JobEnd::Cancelled => 0,
         JobEnd::Stopped => {
             if let Some(epoch) = outcome.last_checkpoint.filter(|_| watch.keeps_state) {
-                watch.report.status(&format!("checkpoint {} is durable; the same command goes on from it", epoch.0));
+                let (number, without) = (epoch.0, watch.without);
+                let line = format!("checkpoint {number} is durable; the same command{without} goes on from it");
+                watch.report.status(&line);
             }
             0
         }
         JobEnd::Failed(error) => {
             let mut error = error.diagnostic();
             if started {
-                error = error.with_note(next_run(watch.keeps_state, outcome.last_checkpoint));
+                error = error.with_note(next_run(watch, outcome.last_checkpoint));
             }
             watch.report.fail(&error, watch.sources)
         }
@@ -169,10 +173,13 @@ fn end(outcome: &JobOutcome, started: bool, watch: &Watch<'_>) -> u8 {
 
 /// What the same command does after a run that ended early. A checkpoint after `last` may be complete without our
 /// knowing; the next run finds it.
-fn next_run(keeps_state: bool, last: Option<Epoch>) -> String {
+fn next_run(watch: &Watch<'_>, last: Option<Epoch>) -> String {
+    let without = watch.without;
     match last {
-        _ if !keeps_state => "no state is kept: the next run starts from the beginning".into(),
-        Some(epoch) => format!("checkpoint {epoch} is the last known to be complete: the next run goes on from there"),
+        _ if !watch.keeps_state => "no state is kept: the next run starts from the beginning".into(),
+        Some(epoch) => {
+            format!("checkpoint {epoch} is the last known to be complete: the next run{without} goes on from there")
+        }
         None => "no checkpoint is known to be complete: the next run starts from the beginning".into(),
     }
 }

@@ -304,7 +304,9 @@ fn after_a_restored_checkpoint_numbers_go_on_from_the_highest() {
     let oldest = files(&place.path(".dflow/p/manifests"), ".json").remove(0);
     let ran = run(&["--restore", oldest.to_str().unwrap()]);
     assert!(ran.err.contains("checkpoint 1 of job `p` at ") && ran.err.contains("; the next one is 4"), "{ran:#?}");
-    assert!(ran.err.contains("checkpoint 4 is durable"), "{ran:#?}");
+    let last = "checkpoint 4 is durable; the same command without `--restore` goes on from it";
+    assert!(ran.err.contains(last), "{ran:#?}");
+    assert!(run(&[]).err.contains("; the same command goes on from it"));
 }
 
 #[test]
