@@ -42,6 +42,7 @@ use serde_json::{Value, json};
 use super::chunks::Chunk;
 use super::chunks::plan::{Plan, Planned, Planner};
 use super::discover::{Found, discover};
+use super::progress::{Counts, Progress};
 use super::source::Shared;
 use super::split::{Done, Message, Split};
 use super::stream::{Capture, LogState, TableGate};
@@ -148,6 +149,7 @@ pub(super) struct CdcEnumerator {
     planner: Option<Planner>,
     is_announced: bool,
     waiting_since: Option<Duration>,
+    progress: Option<Progress>,
 }
 
 impl CdcEnumerator {
@@ -188,6 +190,7 @@ impl CdcEnumerator {
             planner: None,
             is_announced: false,
             waiting_since: None,
+            progress: None,
         })
     }
 
@@ -211,6 +214,7 @@ impl CdcEnumerator {
                 self.is_announced = true;
                 return Ok(EnumeratorEvent::Revoke(vec![self.log_id()]));
             }
+            self.tell_progress();
             if self.is_all_read() {
                 if let Some(event) = self.hand_over().await {
                     return Ok(event);
@@ -226,6 +230,26 @@ impl CdcEnumerator {
                 let split = SplitAssignment { id: chunk.id(), split: json!(Split::Chunk(chunk)), position: None };
                 return Ok(EnumeratorEvent::Assign(vec![split]));
             }
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        let now = self.env.clock.monotonic();
+        if self.progress.as_ref().is_some_and(|progress| !progress.is_due(now)) {
+            return;
+        }
+        let mut counts = Counts { tables: self.state.tables.len(), ..Counts::default() };
+        for Table { plan, open, finished } in &self.state.tables {
+            let is_read = plan.is_over && open.is_empty();
+            let chunks: u64 = finished.iter().map(|run| run.last - run.first + 1).sum();
+            let read = chunks.saturating_mul(plan.shape.as_ref().map_or(0, |shape| shape.rows));
+            counts.tables_read += usize::from(is_read);
+            counts.rows += plan.rows;
+            counts.rows_read += if is_read { plan.rows } else { read.min(plan.rows) };
+        }
+        let progress = self.progress.get_or_insert_with(|| Progress::new(now, counts.rows_read));
+        if let Some(report) = progress.report(now, counts).filter(|_| counts.tables_read < counts.tables) {
+            tracing::info!("{report}");
         }
     }
 

@@ -9,7 +9,7 @@
 //! | [`error`] | what keeps a table from being captured |
 //! | [`log`], `refused` | a connection that reads the log: opened at a position, its packets; what servers say instead |
 //! | [`reader`] | the log without an end: reconnects at the exact position, with back-off |
-//! | [`source`], `enumerator`, `discover` | the source: which tables, which chunks when, and when the log follows |
+//! | [`source`], `enumerator`, `discover`, `progress` | the source: which tables, which chunks when, when the log follows; how far it is |
 //! | [`chunks`], [`snapshot`], [`marks`] | tables in ranges, read without locks, each with its place in the log |
 //! | [`split`], [`stream`], `questions` | the reader: chunks, then the log behind them |
 
@@ -24,6 +24,7 @@ pub mod logs;
 pub mod marks;
 pub mod options;
 pub mod preflight;
+mod progress;
 mod questions;
 pub mod reader;
 mod refused;

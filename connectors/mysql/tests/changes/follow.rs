@@ -202,3 +202,57 @@ async fn table_that_is_scanned_twice_has_two_outputs() {
         assert!(run.folds.iter().all(|f| f.faults.is_empty()), "{kind}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_in_the_log_may_be_inside_of_a_transaction() {
+    for kind in KINDS {
+        let Some(database) = Database::on(kind).await else { continue };
+        filled(&database, 1).await;
+        let mut conn = database.conn().await;
+        let status: Result<Option<mysql_async::Row>, _> = conn.query_first("SHOW BINARY LOG STATUS").await;
+        let status = match status {
+            Ok(row) => row,
+            Err(_) => conn.query_first("SHOW MASTER STATUS").await.unwrap(),
+        };
+        let status = status.unwrap();
+        let (file, pos): (String, u64) = (status.get(0).unwrap(), status.get(1).unwrap());
+        let ids = if kind == "mysql" { "gtid_executed" } else { "gtid_binlog_pos" };
+        let ids: String = conn.query_first(format!("SELECT @@GLOBAL.{ids}")).await.unwrap().unwrap();
+        for sql in [
+            "BEGIN",
+            "INSERT INTO t VALUES (11, 'a'), (12, 'b')",
+            "INSERT INTO t VALUES (21, 'c'), (22, 'd'), (23, 'e')",
+            "COMMIT",
+        ] {
+            conn.query_drop(sql).await.unwrap();
+        }
+        conn.query_drop("INSERT INTO t VALUES (31, 'f')").await.unwrap();
+        let (pos, columns) = (pos.to_string(), [("id", bigint()), ("v", text())]);
+        let by_file =
+            [("scan.startup.specific-offset.file", file.as_str()), ("scan.startup.specific-offset.pos", &pos)];
+        let by_ids = [("scan.startup.specific-offset.gtid-set", ids.as_str())];
+        for place in [&by_file[..], &by_ids] {
+            for (events, rows, first) in [("0", "0", 0), ("0", "1", 1), ("1", "2", 4)] {
+                let mut options = vec![
+                    ("scan.startup.mode", "specific-offset"),
+                    ("scan.startup.specific-offset.skip-events", events),
+                    ("scan.startup.specific-offset.skip-rows", rows),
+                ];
+                options.extend(place);
+                let source = database.table(&columns, &options).open(None).unwrap();
+                let mut run = Run::start(source.as_ref(), &database.env, 1, None);
+                let all = ["11|a", "12|b", "21|c", "22|d", "23|e", "31|f"];
+                let expected: Vec<String> = all[first..].iter().map(|l| (*l).to_owned()).collect();
+                run.until_equal(&expected).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let now: i64 = conn.query_first("SELECT UNIX_TIMESTAMP() * 1000").await.unwrap().unwrap();
+        conn.query_drop("INSERT INTO t VALUES (41, 'g')").await.unwrap();
+        let now = now.to_string();
+        let options = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", now.as_str())];
+        let source = database.table(&columns, &options).open(None).unwrap();
+        let mut run = Run::start(source.as_ref(), &database.env, 1, None);
+        run.until_equal(&["41|g".to_owned()]).await;
+    }
+}

@@ -46,6 +46,8 @@ pub struct Plan {
     pub column: ChunkColumn,
     /// Its primary key.
     pub primary_key: Vec<String>,
+    /// Its rows, estimated by the server.
+    pub rows: u64,
     /// How its chunks are made, once that is known.
     pub shape: Option<Shape>,
     /// The number of the next chunk.
@@ -79,6 +81,7 @@ impl Plan {
             table: table.name.clone(),
             column: ChunkColumn::choose(table, options.chunk_key.as_deref())?,
             primary_key: table.primary_key.iter().map(|i| table.columns[*i].name.clone()).collect(),
+            rows: table.rows,
             shape: None,
             number: 0,
             from: None,
