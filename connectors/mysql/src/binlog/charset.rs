@@ -8,6 +8,10 @@ use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
+mod mended;
+
+pub use self::mended::Mended;
+
 /// How bytes read as text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Charset {
@@ -19,6 +23,8 @@ pub enum Charset {
     Utf32,
     /// One that `encoding_rs` knows.
     Other(&'static Encoding),
+    /// One that `encoding_rs` knows but for some characters.
+    Mended(Mended),
 }
 
 impl Charset {
@@ -39,24 +45,27 @@ impl Charset {
             // What MySQL calls latin1 is Windows' code page.
             "latin1" => e::WINDOWS_1252,
             "latin2" => e::ISO_8859_2,
-            "latin5" => e::WINDOWS_1254,
+            "latin5" => return Some(Charset::Mended(Mended::Latin5)),
             "latin7" => e::ISO_8859_13,
-            "greek" => e::ISO_8859_7,
-            "hebrew" => e::ISO_8859_8,
-            "tis620" => e::WINDOWS_874,
+            "greek" => return Some(Charset::Mended(Mended::Greek)),
+            "hebrew" => return Some(Charset::Mended(Mended::Hebrew)),
+            "tis620" => return Some(Charset::Mended(Mended::Tis620)),
             "cp1250" => e::WINDOWS_1250,
             "cp1251" => e::WINDOWS_1251,
             "cp1256" => e::WINDOWS_1256,
             "cp1257" => e::WINDOWS_1257,
-            "cp866" => e::IBM866,
+            "cp866" => return Some(Charset::Mended(Mended::Cp866)),
             "koi8r" => e::KOI8_R,
-            "koi8u" => e::KOI8_U,
+            "koi8u" => return Some(Charset::Mended(Mended::Koi8u)),
             "macroman" => e::MACINTOSH,
-            "gbk" | "gb2312" => e::GBK,
-            "gb18030" => e::GB18030,
-            "big5" => e::BIG5,
-            "sjis" | "cp932" => e::SHIFT_JIS,
-            "ujis" | "eucjpms" => e::EUC_JP,
+            "gbk" => e::GBK,
+            "gb2312" => return Some(Charset::Mended(Mended::Gb2312)),
+            "gb18030" => return Some(Charset::Mended(Mended::Gb18030)),
+            "big5" => return Some(Charset::Mended(Mended::Big5)),
+            "cp932" => e::SHIFT_JIS,
+            "sjis" => return Some(Charset::Mended(Mended::Sjis)),
+            "ujis" => return Some(Charset::Mended(Mended::Ujis)),
+            "eucjpms" => return Some(Charset::Mended(Mended::Eucjpms)),
             "euckr" => e::EUC_KR,
             _ => return None,
         };
@@ -84,6 +93,7 @@ impl Charset {
                 (Cow::Owned(text), bad)
             }
             Charset::Other(encoding) => encoding.decode_without_bom_handling(bytes),
+            Charset::Mended(mended) => mended.decode(bytes),
         }
     }
 }

@@ -56,6 +56,17 @@ pub mod column_type {
 }
 use column_type as t;
 
+/// What MariaDB's log writes as bytes of a fixed length, and its client as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `UUID`
+    Uuid,
+    /// `INET4`
+    Inet4,
+    /// `INET6`
+    Inet6,
+}
+
 /// A column as the log writes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ColumnDef {
@@ -75,6 +86,10 @@ pub struct ColumnDef {
     pub values: Option<Vec<Vec<u8>>>,
     /// Whether `SELECT *` shows it.
     pub visible: bool,
+    /// Whether bytes are an address; the log never says, only the catalog does.
+    pub address: Option<Address>,
+    /// Whether it may be an address, and nobody has looked yet.
+    pub may_be_address: bool,
 }
 
 /// A table as the log writes it.
@@ -103,6 +118,8 @@ pub struct CatalogColumn {
     pub charset: Option<String>,
     /// The values of an ENUM or SET, in UTF-8.
     pub values: Vec<String>,
+    /// Whether bytes are an address.
+    pub address: Option<Address>,
 }
 
 /// Only the names and the id: enough to decide whether the table is wanted at all.
@@ -165,6 +182,9 @@ impl<'a> TableMapHead<'a> {
         let (database, table) = self.names();
         let mut map = TableMap { table_id: self.table_id, database, table, columns, primary_key: Vec::new() };
         super::metadata::read(&mut c, &mut map, self.maria, self.signs_years)?;
+        for column in map.columns.iter_mut().filter(|_| self.maria) {
+            column.may_be_address = column.ty == t::STRING && matches!(column.meta, 4 | 16) && column.is_bytes();
+        }
         Ok(map)
     }
 }
@@ -231,6 +251,7 @@ impl TableMap {
     pub fn is_complete(&self) -> bool {
         self.columns.iter().all(|c| {
             c.name.is_some()
+                && !c.may_be_address
                 && (!c.is_integer() || c.unsigned.is_some())
                 && (!c.is_text() || c.collation.is_some())
                 && (!matches!(c.ty, t::ENUM | t::SET) || c.values.is_some())
@@ -242,6 +263,17 @@ impl TableMap {
     /// # Errors
     /// How the two differ, when the catalog's table cannot be the one of the log: its columns were changed since.
     pub fn complete(&mut self, catalog: &[CatalogColumn]) -> Result<(), String> {
+        if self.columns.iter().all(|c| c.name.is_some()) {
+            // Only what the log never says: by name, and nothing is known of a column that is no more.
+            for mine in self.columns.iter_mut().filter(|c| c.may_be_address) {
+                let theirs = catalog.iter().find(|theirs| mine.name.as_ref() == Some(&theirs.name));
+                mine.address = theirs.and_then(|theirs| theirs.address);
+                mine.may_be_address = false;
+            }
+            if self.is_complete() {
+                return Ok(());
+            }
+        }
         if catalog.len() != self.columns.len() {
             return Err(format!("it had {} columns in the log and has {} now", self.columns.len(), catalog.len()));
         }
@@ -250,6 +282,7 @@ impl TableMap {
                 return Err(format!("column `{name}` of the log is `{}` now", theirs.name));
             }
             mine.name = Some(theirs.name.clone());
+            (mine.address, mine.may_be_address) = (theirs.address, false);
             mine.unsigned.get_or_insert(theirs.unsigned);
             if mine.collation.is_none() {
                 // Bytes have no character set.
@@ -283,6 +316,11 @@ impl ColumnDef {
     /// Whether the log may say its sign.
     pub(crate) fn is_number(&self) -> bool {
         self.is_integer() || matches!(self.ty, t::NEWDECIMAL | t::FLOAT | t::DOUBLE)
+    }
+
+    /// Whether it is bytes, as far as the log says.
+    fn is_bytes(&self) -> bool {
+        self.is_text() && self.collation.is_none_or(|id| super::charset::name_of_collation(id) == Some("binary"))
     }
 
     /// Whether it is a text or bytes; which of them, its collation says.

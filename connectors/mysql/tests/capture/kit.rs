@@ -166,7 +166,7 @@ impl Database {
     }
 }
 
-pub(crate) struct OnlyTable(String);
+pub(crate) struct OnlyTable(pub(crate) String);
 
 impl Router for OnlyTable {
     fn route(&mut self, database: &str, table: &str) -> Vec<usize> {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests touch clocks and processes")]
 
+mod addresses;
 mod catalog;
+mod charsets;
 mod kit;
 mod preflight;
 #[path = "../it/recorded.rs"]

@@ -14,11 +14,12 @@
 //! | BINARY, VARBINARY, BLOB | BYTES, VARBINARY, BINARY; STRING as base64 or hex |
 //! | BIT(1); BIT(n) | BOOLEAN, BYTES; BYTES, the lowest byte first |
 //! | VECTOR | `ARRAY<FLOAT>` |
+//! | MariaDB's UUID, INET4, INET6 | STRING |
 
 use dflow_common::{SqlType, TypeKind as K};
 
 use super::super::charset::{Charset, name_of_collation};
-use super::super::table_map::{ColumnDef, column_type as t};
+use super::super::table_map::{Address, ColumnDef, column_type as t};
 use super::decimal::{DIGITS_I128, Layout};
 
 /// How binary columns become text, when they are declared as text.
@@ -58,6 +59,8 @@ pub enum Fit {
     Enum(Vec<String>),
     /// Any of these.
     Set(Vec<String>),
+    /// Written as the server writes it.
+    Address(Address),
     /// Digits of a fraction, when written as text.
     Digits(u8),
 }
@@ -164,6 +167,9 @@ pub fn fit(column: &ColumnDef, declared: &SqlType, binary: BinaryText) -> Result
 }
 
 fn characters(column: &ColumnDef, text: bool, bytes: bool, binary: BinaryText) -> Result<Fit, String> {
+    if let Some(address) = column.address {
+        return if text { Ok(Fit::Address(address)) } else { Err("STRING".into()) };
+    }
     let charset = charset(column)?;
     // BINARY(n) loses its last zero bytes in the log.
     let pad = if column.ty == t::STRING { usize::from(column.meta) } else { 0 };

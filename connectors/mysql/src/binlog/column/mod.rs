@@ -3,6 +3,7 @@
 //! # Invariants
 //! [`Wire::skip`] passes over exactly the bytes that [`Wire::read`] reads.
 
+pub mod address;
 pub mod decimal;
 pub mod fit;
 pub mod geometry;

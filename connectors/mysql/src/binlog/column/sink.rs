@@ -372,6 +372,12 @@ impl Sink {
                 b.append_value(&cx.scratch);
                 Ok(())
             }
+            (Sink::Text(b), Fit::Address(address)) => {
+                cx.scratch.clear();
+                address.write(bytes, &mut cx.scratch)?;
+                b.append_value(&cx.scratch);
+                Ok(())
+            }
             (Sink::Floats(b), Fit::Plain) => {
                 let (floats, rest) = bytes.as_chunks::<4>();
                 if !rest.is_empty() {

@@ -3,7 +3,7 @@
 use mysql_async::{Row, Value};
 
 use super::ColumnInfo;
-use crate::binlog::table_map::{ColumnDef, a_collation_of, column_type as t};
+use crate::binlog::table_map::{Address, ColumnDef, a_collation_of, column_type as t};
 
 /// What is asked of a column.
 pub(super) const COLUMNS: &str = "TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, \
@@ -53,6 +53,12 @@ pub(super) fn column(row: Row) -> (String, ColumnInfo) {
     } else if def.is_text() {
         def.collation = charset.as_deref().map_or(Some(BINARY), a_collation_of);
     }
+    def.address = match data.as_str() {
+        "uuid" => Some(Address::Uuid),
+        "inet4" => Some(Address::Inet4),
+        "inet6" => Some(Address::Inet6),
+        _ => None,
+    };
     let is_virtual = extra.contains("VIRTUAL");
     (table, ColumnInfo { name, ty, def, charset, collation, values, is_virtual })
 }

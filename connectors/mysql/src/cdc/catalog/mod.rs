@@ -80,6 +80,7 @@ impl TableInfo {
             unsigned: c.def.unsigned.unwrap_or_default(),
             charset: c.charset.clone().or_else(|| c.def.is_text().then(|| "binary".to_owned())),
             values: c.values.clone(),
+            address: c.def.address,
         };
         self.columns.iter().map(column).collect()
     }

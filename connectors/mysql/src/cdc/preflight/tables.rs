@@ -115,9 +115,8 @@ fn chunk_key(table: &TableInfo, options: &CdcOptions) -> Result<()> {
 
 /// Whether ranges of its values can be read.
 fn is_ordered(column: &ColumnInfo) -> bool {
-    let ty = column.ty.to_ascii_lowercase();
     match column.def.ty {
-        t::STRING => !["uuid", "inet4", "inet6"].iter().any(|name| ty.starts_with(name)),
+        _ if column.def.address.is_some() => false,
         t::FLOAT | t::DOUBLE | t::JSON | t::GEOMETRY | t::VECTOR | t::ENUM | t::SET | t::BIT | t::BLOB => false,
         _ => true,
     }
