@@ -1,4 +1,4 @@
-//! `'connector' = 'jdbc'` and `'connector' = 'mysql'`: the same tables, by URL or by host and port.
+//! `'connector' = 'jdbc'` and `'connector' = 'mysql'`: the same tables, by URL or by host and port; `'mysql-cdc'`: their changes.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use dflow_connector_api::{
 };
 use dflow_connector_jdbc::options::{TABLE, URL, join};
 
-use crate::{scan, sink};
+use crate::cdc::options::OPTIONS;
+use crate::{cdc, scan, sink};
 
 /// Where the server is, without a URL.
 const HOST: &[OptionSpec] = &[
@@ -46,6 +47,35 @@ static MYSQL: ConnectorSpec = ConnectorSpec {
     guarantees: GUARANTEES,
 };
 
+static MYSQL_CDC: ConnectorSpec = ConnectorSpec {
+    name: "mysql-cdc",
+    summary: "Tables of MySQL and MariaDB and every change of them, with the options of Flink CDC.",
+    roles: Roles { source: true, sink: false, lookup: false },
+    options: OPTIONS,
+    takes_format: false,
+    guarantees: &[
+        "every row and every change exactly once: tables in chunks without locks, then the binary log, without a gap between them",
+        "tables without primary key: at least once while they are read in chunks",
+        "MySQL without global transaction ids: the seam between a table and its log rests on a pause of a second",
+        "a restart goes on at the exact change, inside of a transaction too; a log that was purged meanwhile is an error",
+        "a value reads the same from the table and from the log; one that the declared type cannot hold exactly is an error",
+    ],
+};
+
+/// Changes of tables.
+struct Changes;
+
+impl ConnectorFactory for Changes {
+    fn spec(&self) -> &'static ConnectorSpec {
+        &MYSQL_CDC
+    }
+
+    fn source(&self, request: &TableRequest) -> Result<Arc<dyn Source>, Vec<Error>> {
+        let checked = Options::check("connector 'mysql-cdc'", OPTIONS, &request.options, request.span)?;
+        cdc::source::open(request, &checked)
+    }
+}
+
 /// Tables of MySQL and MariaDB, under one of two names.
 struct Tables(&'static ConnectorSpec);
 
@@ -71,5 +101,5 @@ impl ConnectorFactory for Tables {
 
 /// Adds the connectors.
 pub fn register(registry: &mut ConnectorRegistry) {
-    registry.connector(Arc::new(Tables(&JDBC))).connector(Arc::new(Tables(&MYSQL)));
+    registry.connector(Arc::new(Tables(&JDBC))).connector(Arc::new(Tables(&MYSQL))).connector(Arc::new(Changes));
 }

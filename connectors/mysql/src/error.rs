@@ -12,6 +12,7 @@ use dflow_common::{Class, Code, CodeInfo};
 pub use dflow_connector_api::Error;
 
 use crate::binlog::Fault;
+use crate::binlog::drift::{Change, SchemaChanges};
 
 /// Codes of this crate.
 pub const CODES: &[CodeInfo] = &[
@@ -28,6 +29,7 @@ pub const CODES: &[CodeInfo] = &[
     TOO_MUCH_IN_FLIGHT,
     STATE_UNREADABLE,
     LOG_PACKET,
+    TABLE_REDEFINED,
     NO_CHUNK_KEY,
 ];
 
@@ -51,6 +53,8 @@ pub const ROLLED_BACK: CodeInfo = info(5407, "a logged transaction was rolled ba
 pub const TABLE_CHANGED: CodeInfo = info(5408, "a table was changed since its rows were logged", Class::Schema);
 /// The server no longer has the position, or never had it.
 pub const POSITION_LOST: CodeInfo = info(5409, "the binary log no longer has the position", Class::PositionLost);
+/// A captured table was changed, and the script does not allow that.
+pub const TABLE_REDEFINED: CodeInfo = info(5411, "a captured table was changed", Class::Schema);
 /// An event is larger than what the server sends.
 pub const LOG_PACKET: CodeInfo = info(5410, "an event of the binary log is larger than a packet", Class::Preflight);
 /// A table cannot be cut into ranges.
@@ -236,4 +240,14 @@ pub(crate) fn log_unreadable(at: &str, place: &str, said: &str) -> Error {
     Error::new(LOG_EVENT_DAMAGED, format!("{at} cannot read its own log behind {place}: {said}"))
         .help(START_BEHIND)
         .help("if 'scan.startup.specific-offset.pos' was written by hand: give one that SHOW BINLOG EVENTS lists")
+}
+
+/// [`TABLE_REDEFINED`]
+#[cold]
+pub(crate) fn table_redefined(place: Place<'_>, table: &str, change: &Change, behavior: SchemaChanges) -> Error {
+    let behavior = behavior.name();
+    in_log(TABLE_REDEFINED, place, format!("captured table `{table}` was changed: {change}"))
+        .note(format!("'schema.change.behavior' is '{behavior}'; nothing behind the change was read"))
+        .help("to go on behind it: 'schema.change.behavior' = 'lenient'; what is gone reads as NULL, and removed rows stay")
+        .help("to read the table as it is now: correct the declared columns, and `--restore none`")
 }

@@ -4,11 +4,11 @@
 //! |---|---|---|
 //! | [`error`] | codes of the binary log and of preflight | |
 //! | [`binlog`] | bytes of the binary log to Arrow: framing, table maps, row images, positions. No socket, no task | |
-//! | [`cdc`] | the log on a real connection, which is opened again where it broke | `binlog`, `client` |
+//! | [`cdc`] | tables and their changes: what a server must allow, chunks, the log | `binlog`, `client` |
 //! | [`client`] | connections, what servers say about themselves, and what their errors mean | |
 //! | `scan` | a table or ranges of it, read once | `client` |
 //! | `sink` | rows by key or at the end, at least once or exactly once | `client` |
-//! | `connector` | the names `jdbc` and `mysql` | `scan`, `sink` |
+//! | `connector` | the names `jdbc`, `mysql` and `mysql-cdc` | `scan`, `sink`, `cdc` |
 //!
 //! *Architecture invariant:* `binlog` is pure: bytes in, columns and positions out, and no input makes it panic.
 

@@ -21,12 +21,15 @@ use dflow_common::{ChangeBatch, RowKind};
 
 use super::bytes::{Cursor, Fault};
 use super::compress;
+use super::definition::TableName;
+use super::drift::{Change, SchemaChanges};
 use super::event::{DUMMY_TABLE_ID, Event, Rows, RowsKind, kind};
 use super::frame::{Frame, Framer};
 use super::gate::Gate;
 use super::key::{Key, KeyColumns};
 use super::position::{FilePosition, Order as Compared, Point, Position};
 use super::rows::{Images, Output, Scratch, TableDecoder, Wanted};
+use super::schemas::Schemas;
 use super::statement::Statement;
 use super::table_map::{CatalogColumn, TableMap, TableMapHead};
 use super::transaction::{HeldRows, Step, Tracker};
@@ -77,8 +80,15 @@ pub struct Declared {
 /// Something a user should hear of, though reading goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// All rows of a table are gone, and no row event says so: the statement.
-    Truncated(String),
+    /// A captured table was changed.
+    Changed {
+        /// Which one, with its database.
+        table: String,
+        /// How.
+        change: Change,
+        /// Where in the log.
+        at: FilePosition,
+    },
     /// `XA COMMIT` of this id, which was prepared before reading began: its rows are not handed out.
     PreparedBefore(String),
 }
@@ -129,7 +139,7 @@ pub struct Assembler<R> {
     outputs: Vec<Declared>,
     /// `None` for tables nobody reads.
     tables: HashMap<u64, Option<Table>>,
-    catalog: HashMap<(String, String), Vec<CatalogColumn>>,
+    schemas: Schemas,
     notices: Vec<Notice>,
     gates: Gates,
     ahead: Option<Ahead>,
@@ -149,7 +159,7 @@ impl<R: Router> Assembler<R> {
             router,
             outputs,
             tables: HashMap::new(),
-            catalog: HashMap::new(),
+            schemas: Schemas::default(),
             notices: Vec::new(),
             gates: Gates::new(),
             ahead: None,
@@ -168,6 +178,12 @@ impl<R: Router> Assembler<R> {
     /// Hands out nothing to some outputs before a position.
     pub fn with_ahead(mut self, ahead: Option<Ahead>) -> Self {
         self.ahead = ahead;
+        self
+    }
+
+    /// What a changed table does to each output.
+    pub fn with_schema_changes(mut self, behaviors: Vec<SchemaChanges>) -> Self {
+        self.schemas.set_behaviors(behaviors);
         self
     }
 
@@ -269,7 +285,7 @@ impl<R: Router> Assembler<R> {
 
     /// What the catalog says of a table.
     pub fn add_catalog(&mut self, database: String, table: String, columns: Vec<CatalogColumn>) {
-        self.catalog.insert((database, table), columns);
+        self.schemas.add_catalog((database, table), columns);
     }
 
     /// Reads one packet.
@@ -334,10 +350,7 @@ impl<R: Router> Assembler<R> {
             return Ok(None);
         }
         let map = head.columns().map_err(damaged)?;
-        if map.is_complete() || self.catalog.contains_key(&(database.clone(), table.clone())) {
-            return Ok(None);
-        }
-        Ok(Some(Outcome::NeedsCatalog { database, table }))
+        Ok(self.schemas.must_ask(&map).then_some(Outcome::NeedsCatalog { database, table }))
     }
 
     fn event(&mut self, frame: &Frame<'_>, behind: &FilePosition) -> Result<(), Error> {
@@ -374,8 +387,8 @@ impl<R: Router> Assembler<R> {
                 self.tracker.released(behind);
             }
             (Step::PreparedBefore(xid), _) => self.notices.push(Notice::PreparedBefore(xid)),
-            (Step::Statement(Statement::Truncate), Event::Query { text, .. }) => {
-                self.notices.push(Notice::Truncated(String::from_utf8_lossy(text).into_owned()));
+            (Step::Statement(Statement::Truncate | Statement::Definition), Event::Query { text, database }) => {
+                self.stated(text, &String::from_utf8_lossy(database), place)?;
             }
             _ => {}
         }
@@ -393,21 +406,45 @@ impl<R: Router> Assembler<R> {
             _ => {}
         }
         let mut map = head.columns().map_err(damaged)?;
-        if let Some(catalog) = self.catalog.get(&(map.database.clone(), map.table.clone()))
-            && !map.is_complete()
-        {
-            let table = format!("{}.{}", map.database, map.table);
-            map.complete(catalog).map_err(|why| error::table_changed(place, &table, &why))?;
-        }
+        self.schemas.complete(&mut map, place)?;
         let map = Arc::new(map);
         let table = if self.kept.is_some() {
             let is_routed = !self.router.route(&map.database, &map.table).is_empty();
             is_routed.then(|| Table { body: body.to_vec(), map: map.clone(), feeds: Vec::new() })
         } else {
+            for change in self.schemas.changed(&map) {
+                self.changed((map.database.clone(), map.table.clone()), change, place)?;
+            }
             let feeds = self.feeds(&map, place)?;
             (!feeds.is_empty()).then(|| Table { body: body.to_vec(), map: map.clone(), feeds })
         };
         self.tables.insert(map.table_id, table);
+        Ok(())
+    }
+
+    /// A statement that may change captured tables.
+    fn stated(&mut self, text: &[u8], database: &str, place: Place<'_>) -> Result<(), Error> {
+        let router = &mut self.router;
+        let stated = self.schemas.stated(text, database, |(d, t)| !router.route(d, t).is_empty());
+        // The rows behind it have their table maps again.
+        self.tables.clear();
+        // Who keeps rows decides nothing.
+        if self.kept.is_none() {
+            for (name, change) in stated {
+                self.changed(name, change, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A captured table was changed.
+    fn changed(&mut self, name: TableName, change: Change, place: Place<'_>) -> Result<(), Error> {
+        let outputs = self.router.route(&name.0, &name.1);
+        let declared = outputs.into_iter().map(|i| (i, self.outputs[i].wanted.as_slice()));
+        if self.schemas.allow(&name, &change, declared, place)? {
+            let (table, at) = (format!("{}.{}", name.0, name.1), FilePosition::new(place.file, place.pos));
+            self.notices.push(Notice::Changed { table, change, at });
+        }
         Ok(())
     }
 

@@ -32,6 +32,19 @@ pub enum SchemaChanges {
     Ignore,
 }
 
+impl SchemaChanges {
+    /// As scripts write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SchemaChanges::Exception => "exception",
+            SchemaChanges::Evolve => "evolve",
+            SchemaChanges::TryEvolve => "try_evolve",
+            SchemaChanges::Lenient => "lenient",
+            SchemaChanges::Ignore => "ignore",
+        }
+    }
+}
+
 /// What happened to a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {

@@ -14,7 +14,7 @@
 //! | [`gtid`], [`position`] | which transactions were seen, where a reader is |
 //! | [`transaction`], [`statement`] | where transactions begin and end; XA |
 //! | [`key`], [`gate`] | keys of rows; which changes a snapshot has already |
-//! | [`definition`], [`drift`] | statements and table maps that change a table, and what that does to its readers |
+//! | [`definition`], [`drift`], `schemas` | statements and table maps that change a table, and what that does to its readers |
 //! | [`charset`], [`zone`] | text, clocks |
 //!
 //! # Invariants
@@ -36,6 +36,7 @@ pub mod key;
 mod metadata;
 pub mod position;
 pub mod rows;
+mod schemas;
 pub mod statement;
 pub mod table_map;
 pub mod transaction;

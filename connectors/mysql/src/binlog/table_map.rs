@@ -112,6 +112,8 @@ pub struct TableMap {
 pub struct CatalogColumn {
     /// Its name.
     pub name: String,
+    /// Its type and metadata, as the log would write them; `None` when they need not be compared.
+    pub kind: Option<(u8, u16)>,
     /// Whether a number has no sign.
     pub unsigned: bool,
     /// The name of its character set.
@@ -274,12 +276,18 @@ impl TableMap {
                 return Ok(());
             }
         }
+        if catalog.is_empty() {
+            return Err("there is no such table any more".into());
+        }
         if catalog.len() != self.columns.len() {
             return Err(format!("it had {} columns in the log and has {} now", self.columns.len(), catalog.len()));
         }
         for (mine, theirs) in self.columns.iter_mut().zip(catalog) {
             if let Some(name) = mine.name.as_ref().filter(|name| **name != theirs.name) {
                 return Err(format!("column `{name}` of the log is `{}` now", theirs.name));
+            }
+            if theirs.kind.is_some_and(|(ty, meta)| !mine.is_kind(ty, meta)) {
+                return Err(format!("column `{}` had another type in the log than it has now", theirs.name));
             }
             mine.name = Some(theirs.name.clone());
             (mine.address, mine.may_be_address) = (theirs.address, false);
@@ -308,6 +316,18 @@ pub(crate) fn a_collation_of(charset: &str) -> Option<u64> {
 }
 
 impl ColumnDef {
+    /// Whether it is of a type of the catalog, which does not know in which of two ways a value is written.
+    fn is_kind(&self, ty: u8, meta: u16) -> bool {
+        match (self.ty, ty) {
+            (t::TIME, t::TIME2) | (t::DATETIME, t::DATETIME2) | (t::TIMESTAMP, t::TIMESTAMP2) => meta == 0,
+            (t::NEWDATE, t::DATE) => true,
+            (t::MARIA_VARCHAR_COMPRESSED, t::VARCHAR) | (t::MARIA_BLOB_COMPRESSED, t::BLOB) => true,
+            // The metadata of these is how many bytes they take.
+            (t::ENUM, t::ENUM) | (t::SET, t::SET) => true,
+            (mine, theirs) => mine == theirs && self.meta == meta,
+        }
+    }
+
     /// Whether it is a whole number.
     pub fn is_integer(&self) -> bool {
         matches!(self.ty, t::TINY | t::SHORT | t::INT24 | t::LONG | t::LONGLONG)

@@ -147,8 +147,10 @@ impl LogSplit {
         });
         let captures = state.captures.iter().filter_map(|c| Some((shared.output(&c.output)?, c.tables.clone())));
         let routes = Routes::new(shared, captures.collect(), by_name);
-        let assembler =
-            Assembler::new(state.at.clone(), shared.declared()?, routes).with_gates(gates).with_ahead(ahead);
+        let assembler = Assembler::new(state.at.clone(), shared.declared()?, routes)
+            .with_gates(gates)
+            .with_ahead(ahead)
+            .with_schema_changes(shared.captured.iter().map(|c| c.options.schema_changes).collect());
         let log = LogOptions { server_id, heartbeat: options.heartbeat };
         let log = LogReader::new(env.clone(), options.endpoint.clone(), log, assembler);
         let mut split = LogSplit {
@@ -318,8 +320,8 @@ impl LogSplit {
     fn react(&mut self, outcome: Outcome) {
         for notice in self.log.assembler().take_notices() {
             match notice {
-                Notice::Truncated(statement) => {
-                    tracing::warn!("a captured table lost all of its rows, and no deletes are logged: {statement}");
+                Notice::Changed { table, change, at } => {
+                    tracing::warn!(table, at = at.to_string(), "a captured table was changed: {change}");
                 }
                 Notice::PreparedBefore(xid) => {
                     tracing::warn!("XA COMMIT {xid}: prepared before reading began, so its changes are not read");

@@ -48,7 +48,8 @@ async fn every_character_reads_as_the_server_converts_it() {
             }
             let text = format!("CONVERT(CONVERT({bytes} USING {name}) USING utf8mb4)");
             let sql = format!("SELECT {bytes}, {text}, HEX(CONVERT({text} USING {name})) = HEX({bytes}) FROM {from}");
-            let rows: Vec<(Vec<u8>, Option<Vec<u8>>, Option<i8>)> = conn.query(sql).await.unwrap();
+            type Converted = (Vec<u8>, Option<Vec<u8>>, Option<i8>);
+            let rows: Vec<Converted> = conn.query(sql).await.unwrap();
             let charset = Charset::of_name(name).unwrap();
             for (bytes, text, comes_back) in rows {
                 // What the server cannot convert it cannot store either.

@@ -77,6 +77,7 @@ impl TableInfo {
     pub fn for_log(&self) -> Vec<CatalogColumn> {
         let column = |c: &ColumnInfo| CatalogColumn {
             name: c.name.clone(),
+            kind: Some((c.def.ty, c.def.meta)),
             unsigned: c.def.unsigned.unwrap_or_default(),
             charset: c.charset.clone().or_else(|| c.def.is_text().then(|| "binary".to_owned())),
             values: c.values.clone(),

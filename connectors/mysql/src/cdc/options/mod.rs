@@ -98,8 +98,6 @@ pub struct CdcOptions {
     pub snapshot: SnapshotOptions,
     /// Whether a restart reads tables that are new.
     pub takes_new_tables: bool,
-    /// Whether the tables of online schema changes are known.
-    pub knows_online_changes: bool,
     /// Whether every change is an insert.
     pub is_append_only: bool,
     /// What a changed table does.
@@ -118,6 +116,8 @@ impl CdcOptions {
         let before = errors.len();
         let endpoint = endpoint(options, request, errors);
         let tables = TableFilter::new(options.required("database-name"), options.required("table-name"));
+        let tables =
+            tables.map(|filter| filter.without_helpers(options.bool("scan.parse.online.schema.changes.enabled")));
         let tables = tables.map_err(|(is_database, why)| {
             let key = if is_database { "database-name" } else { "table-name" };
             errors.push(options.invalid(key, why).help("write a regular expression as Java's, or a plain name"));
@@ -161,7 +161,6 @@ impl CdcOptions {
             startup,
             snapshot,
             takes_new_tables: options.bool("scan.newly-added-table.enabled"),
-            knows_online_changes: options.bool("scan.parse.online.schema.changes.enabled"),
             is_append_only: options.bool("scan.read-changelog-as-append-only.enabled"),
             schema_changes: schema_changes(options),
             heartbeat: heartbeat.min(HEARTBEAT_MAX),

@@ -93,7 +93,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "scan.parse.online.schema.changes.enabled",
         Bool,
-        "Whether the tables in which gh-ost and pt-online-schema-change make a change are known for what they are.",
+        "Whether the tables in which gh-ost and pt-online-schema-change prepare a change are left out: `_orders_gho`.",
     )
     .default("false"),
     // The changes.

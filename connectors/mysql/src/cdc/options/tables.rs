@@ -15,6 +15,7 @@ const STEPS_MAX: usize = 1_000_000;
 pub struct TableFilter {
     database: Pattern,
     table: Pattern,
+    leaves_out_helpers: bool,
 }
 
 #[derive(Clone)]
@@ -32,7 +33,15 @@ impl TableFilter {
         Ok(TableFilter {
             database: Pattern::new(database).map_err(|why| (true, why))?,
             table: Pattern::new(table).map_err(|why| (false, why))?,
+            leaves_out_helpers: false,
         })
+    }
+
+    /// Leaves out the tables in which gh-ost and pt-online-schema-change prepare a change: `_orders_gho`, `_orders_new`.
+    /// In the end such a table takes the name of the changed one, which is captured all the time.
+    pub fn without_helpers(mut self, leaves_out_helpers: bool) -> Self {
+        self.leaves_out_helpers = leaves_out_helpers;
+        self
     }
 
     /// Whether a table is captured. A match that takes too long is none; [`TableFilter::try_matches`] says so.
@@ -45,6 +54,9 @@ impl TableFilter {
     /// # Errors
     /// When that takes too many steps to find out.
     pub fn try_matches(&self, database: &str, table: &str) -> Result<bool, String> {
+        if self.leaves_out_helpers && is_helper(table) {
+            return Ok(false);
+        }
         Ok(self.try_database(database)? && self.table.matches(table)?)
     }
 
@@ -68,6 +80,12 @@ impl TableFilter {
         };
         !OF_THE_SERVER.contains(&database) && loose(&self.database, database) && loose(&self.table, table)
     }
+}
+
+/// As the tools name them.
+fn is_helper(table: &str) -> bool {
+    let endings = ["_gho", "_ghc", "_del", "_new", "_old"];
+    table.strip_prefix('_').is_some_and(|name| endings.iter().any(|end| name.len() > end.len() && name.ends_with(end)))
 }
 
 impl fmt::Display for TableFilter {
@@ -176,6 +194,18 @@ mod tests {
         assert!(!filter.matches("db_x", "t") && !filter.matches("db_1x", "t"));
         assert!(!TableFilter::new(".*", ".*").unwrap().matches("mysql", "user"), "the server's own");
         assert!(TableFilter::new("d", "Orders").unwrap().matches_ignoring_case("D", "orders"));
+    }
+
+    #[test]
+    fn helpers_of_online_changes_are_left_out_when_asked_for() {
+        let all = TableFilter::new("d", ".*").unwrap();
+        let some = all.clone().without_helpers(true);
+        for helper in ["_orders_gho", "_orders_ghc", "_orders_del", "_orders_new", "_orders_old"] {
+            assert!(all.matches("d", helper) && !some.matches("d", helper), "{helper}");
+        }
+        for table in ["orders", "orders_new", "_gho", "_orders"] {
+            assert!(some.matches("d", table), "{table}");
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ async fn script_with_the_needed_options_alone_has_the_defaults_of_flink_cdc() {
             even_at_most: 1_000.0,
         }
     );
-    assert!(!options.takes_new_tables && !options.knows_online_changes && !options.is_append_only);
+    assert!(!options.takes_new_tables && !options.is_append_only);
     assert_eq!(options.schema_changes, SchemaChanges::Lenient);
     assert_eq!(options.heartbeat, HEARTBEAT_MAX, "silence is noticed before 30 s");
     assert_eq!(options.policy, Policy { zone: "Europe/Berlin".parse().unwrap(), ..Policy::default() });
