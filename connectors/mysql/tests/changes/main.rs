@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch clocks and processes")]
 
 mod contract;
+mod drift;
 mod faults;
 mod follow;
 mod keys;
