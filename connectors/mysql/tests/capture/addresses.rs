@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use std::time::Duration;
 
 use crate::kit::{Database, OnlyTable};
-use crate::recorded::{declared, lines, policy, text};
+use crate::recorded::{declared, lines, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_read_as_the_server_shows_them() {
@@ -71,7 +71,7 @@ async fn addresses_read_as_the_server_shows_them() {
         database.run("INSERT INTO t (u) SELECT CONCAT(SUBSTR(h, 1, 8), '-', SUBSTR(h, 9, 4), '-', SUBSTR(h, 13, 4), '-', SUBSTR(h, 17, 4), '-', SUBSTR(h, 21)) FROM (SELECT INSERT(INSERT(MD5(seq), 13, 1, MOD(seq, 9)), 17, 1, ELT(MOD(seq, 4) + 1, '8', '9', 'a', 'b')) h FROM seq_1_to_500) x").await;
 
         let wanted = ["u", "i4", "i6", "b"].map(text);
-        let log = Assembler::new(from, vec![declared(&wanted, false)], policy(), OnlyTable(database.name.clone()));
+        let log = Assembler::new(from, vec![declared(&wanted, false)], OnlyTable(database.name.clone()));
         let log_options = LogOptions { server_id: 7_100, heartbeat: Duration::from_millis(500) };
         let mut reader = LogReader::new(database.env.clone(), options.endpoint.clone(), log_options, log);
         let mut read = Vec::new();
