@@ -15,7 +15,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dflow::common::{ChangeBatch, SourceId, Span, SqlType};
@@ -171,9 +171,11 @@ fn cells(batch: &RecordBatch, zone: Zone) -> Result<Vec<Vec<Option<String>>>> {
         .iter()
         .map(|column| {
             let values = ArrayFormatter::try_new(column.as_ref(), &options).map_err(failed)?;
+            // A column of NULLs alone has no marks of them.
+            let nulls = column.logical_nulls();
             (0..column.len())
                 .map(|row| {
-                    if column.is_null(row) {
+                    if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
                         Ok(None)
                     } else {
                         values.value(row).try_to_string().map(Some).map_err(failed)
@@ -253,6 +255,15 @@ mod tests {
         let b = batch(vec![Some("a,\"b\""), Some(""), None], vec![1, 2, 3], vec![0, 0, 0]);
         assert_eq!(written(Output::Csv, false, std::slice::from_ref(&b)), "city,n\n\"a,\"\"b\"\"\",1\n\"\",2\n,3\n");
         assert!(written(Output::Csv, true, &[b]).starts_with("op,city,n\n+I,"));
+    }
+
+    #[test]
+    fn a_column_of_nulls_alone_is_null_too() {
+        let nulls: ArrayRef = Arc::new(arrow::array::NullArray::new(2));
+        let data = RecordBatch::try_from_iter_with_nullable([("n", nulls, true)]).unwrap();
+        let batch = ChangeBatch::inserts(data);
+        assert_eq!(written(Output::Csv, false, std::slice::from_ref(&batch)), "n\n\n\n");
+        assert_eq!(written(Output::Table, false, &[batch]), "n\n----\nNULL\nNULL\n");
     }
 
     #[test]

@@ -274,10 +274,22 @@ impl Catalog {
         }
     }
 
-    /// Puts a permanent table or view in the place of the one of its name.
+    /// All tables, permanent and temporary ones.
+    pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
+        let permanent = self.catalogs.values().flat_map(IndexMap::values).flat_map(|d| d.permanent.values());
+        let tables = permanent.chain(self.temporary.values()).filter_map(|o| match o {
+            Object::Table(t) => Some(t.clone()),
+            Object::View(_) => None,
+        });
+        tables.collect()
+    }
+
+    /// Puts a table or view in the place of the one of its name.
     pub(crate) fn replace(&mut self, object: Object) {
         let id = object.id().clone();
-        if let Some(d) = self.catalogs.get_mut(&id.catalog).and_then(|c| c.get_mut(&id.database)) {
+        if object.temporary() {
+            self.temporary.insert(id, object);
+        } else if let Some(d) = self.catalogs.get_mut(&id.catalog).and_then(|c| c.get_mut(&id.database)) {
             d.permanent.insert(id.name, object);
         }
     }

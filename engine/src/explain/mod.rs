@@ -10,10 +10,14 @@ mod json;
 
 use std::fmt::Write as _;
 
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::LogicalPlan;
 use dflow_common::SourceMap;
 use dflow_connector_api::SinkMode;
 use dflow_runtime::graph::Exchange;
 
+use crate::bind::context::planned_table;
 use crate::lint::Advice;
 use crate::rel::{Field, Op};
 use crate::stream::build::{Physical, describe};
@@ -65,6 +69,22 @@ pub(crate) fn text(physical: &Physical, sources: &SourceMap) -> String {
         let _ = writeln!(out, "{}: {} ({mode}: {})", sink.table, sink.guarantee, sink.reason);
     }
     out
+}
+
+/// The text of EXPLAIN for a statement of batch mode: DataFusion's plan, with the names of the script's tables.
+pub(crate) fn batch(plan: &LogicalPlan) -> String {
+    let named = plan.clone().transform_up(|node| {
+        Ok(match node {
+            LogicalPlan::TableScan(mut scan) => {
+                if let Some(planned) = planned_table(&scan.source) {
+                    scan.table_name = TableReference::bare(planned.table.id.name.as_str());
+                }
+                Transformed::yes(LogicalPlan::TableScan(scan))
+            }
+            other => Transformed::no(other),
+        })
+    });
+    named.map_or_else(|_| plan.display_indent().to_string(), |named| named.data.display_indent().to_string())
 }
 
 /// What `EXPLAIN PLAN_ADVICE` says below the plan, in Flink's form.

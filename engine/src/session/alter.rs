@@ -51,6 +51,23 @@ pub(super) fn table(
     alter.finish()
 }
 
+/// The same table with its expressions bound again, for another time zone; `None` when it has none.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn bound_again(
+    session: &Session,
+    binder: &Binder<'_>,
+    sources: &SourceMap,
+    table: &Table,
+) -> Result<Option<Table>> {
+    if table.watermark.is_none() && table.columns.iter().all(Column::from_connector) {
+        return Ok(None);
+    }
+    let draft = Draft { session, binder, sources, table: table.clone(), errors: Vec::new() };
+    Alter { draft, keys: Keys::of(table), name: table.span }.finish().map(Some)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Add,

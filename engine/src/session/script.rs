@@ -13,11 +13,12 @@ use dflow_connector_api::RawOption;
 use dflow_dsl::ast::{self as dsl, StatementKind};
 
 use super::job::{self, Work, WorkTarget};
-use super::{CompiledScript, CompiledStatement, Session, define, options};
+use super::{CompiledScript, CompiledStatement, Session, alter, define, options};
 use crate::bind::prepass::Context;
 use crate::bind::{Binder, Functions, context};
 use crate::catalog::{IfExists, Object, ObjectId, Rows, Table, describe, show_create};
 use crate::error::{self, Errors, Result, at, unsupported};
+use crate::explain;
 use crate::lint::Advice;
 use crate::settings::{Resolved, RuntimeMode};
 use crate::sink;
@@ -116,10 +117,10 @@ impl Compiler<'_> {
                 self.rows(Rows { columns: vec!["key".into(), "value".into()], rows });
                 Ok(())
             }
-            StatementKind::Set(Some(set)) => self.set(set),
+            StatementKind::Set(Some(set)) => self.in_zone(|c| c.set(set)),
             StatementKind::Reset(key) => {
                 let key = key.as_ref().map(|k| Spanned::new(k.value.clone(), k.span));
-                Ok(self.session.settings.reset(key.as_ref())?)
+                self.in_zone(|c| Ok(c.session.settings.reset(key.as_ref())?))
             }
             StatementKind::Show(show) => self.show(show, span),
             StatementKind::Describe(d) => self.describe(d, span),
@@ -287,7 +288,7 @@ impl Compiler<'_> {
                         .with_help("leave it out: EXPLAIN prints the plan of the statement")
                         .into());
                 }
-                works.iter().map(|w| w.plan.display_indent().to_string()).collect::<Vec<_>>().join("\n")
+                works.iter().map(|w| explain::batch(&w.plan)).collect::<Vec<_>>().join("\n")
             }
         };
         self.rows(Rows::list("result", [text]));
@@ -389,7 +390,7 @@ impl Compiler<'_> {
             return Ok(self.session.catalog.rename(&old.id, new)?);
         }
         let table = self.bind(|session, binder, sources| {
-            super::alter::table(session, binder, sources, &old, &alter.action, &alter.name)
+            alter::table(session, binder, sources, &old, &alter.action, &alter.name)
         })?;
         self.check_options(&table, &table.options);
         self.session.catalog.replace(Object::Table(table.into()));
@@ -460,6 +461,25 @@ impl Compiler<'_> {
             dsl::Use::Database(name) => Ok(self.session.catalog.use_database(name)?),
             dsl::Use::Modules(_) => Err(unsupported("USE MODULES", span).into()),
         }
+    }
+
+    /// Changes settings. The expressions of tables mean what they mean in the time zone they are used in: another zone binds
+    /// them again.
+    fn in_zone(&mut self, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let zone = |c: &Self| c.resolved().ok().map(|r| r.time_zone);
+        let before = zone(self);
+        change(self)?;
+        let after = zone(self);
+        if after.is_none() || after == before {
+            return Ok(());
+        }
+        for table in self.session.catalog.tables() {
+            let bound = self.bind(|session, binder, sources| alter::bound_again(session, binder, sources, &table))?;
+            if let Some(table) = bound {
+                self.session.catalog.replace(Object::Table(table.into()));
+            }
+        }
+        Ok(())
     }
 
     fn set(&mut self, set: &dsl::SetOption) -> Result<()> {

@@ -248,3 +248,20 @@ fn views_read_one_another_as_deep_as_the_limit_and_not_deeper() {
     let errors = kit(1).compile(&nested(NESTED_VIEWS_MAX + 1)).unwrap_err();
     assert_eq!(errors[0].message, format!("more than {NESTED_VIEWS_MAX} views read one another"));
 }
+
+#[test]
+fn expressions_of_tables_are_in_the_time_zone_of_their_use() {
+    for (zone, expected) in [("", "1970-01-01 00"), ("SET 'table.local-time-zone' = 'Asia/Shanghai';", "1970-01-01 08")]
+    {
+        check(
+            &format!(
+                "CREATE TABLE t (ms BIGINT, hour_of AS DATE_FORMAT(TO_TIMESTAMP_LTZ(ms, 3), 'yyyy-MM-dd HH'))
+                   WITH ('connector' = 'mem', 'rows' = '+ 0');
+                 CREATE VIEW v AS SELECT hour_of FROM t;
+                 CREATE TABLE sunk (h STRING) WITH ('connector' = 'mem');
+                 {zone} INSERT INTO sunk SELECT hour_of FROM v;"
+            ),
+            &[expected],
+        );
+    }
+}

@@ -109,3 +109,10 @@ fn advice_stands_below_the_plan_or_says_that_there_is_none() {
     let plain = explain(1, &format!("{TABLES}EXPLAIN PLAN_ADVICE, CHANGELOG_MODE SELECT id FROM orders;"));
     assert_eq!(plain.lines().last(), Some("No available advice..."), "{plain}");
 }
+
+#[test]
+fn in_batch_mode_the_tables_have_their_names() {
+    let text =
+        explain(1, &format!("SET 'execution.runtime-mode' = 'batch'; {TABLES}EXPLAIN SELECT id FROM orders AS o;"));
+    assert!(text.contains("TableScan: orders") && !text.contains('$'), "{text}");
+}
