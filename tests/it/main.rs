@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bad_input;
+mod capture;
 mod chaos;
 mod command_line;
 mod documentation;

@@ -388,8 +388,12 @@ impl Run {
     /// Until `done` says so.
     pub(crate) async fn until(&mut self, what: &str, mut done: impl FnMut(&Run) -> bool) {
         let start = Instant::now();
+        let patience = Duration::from_secs(if is_full() { 900 } else { 120 });
         while !done(self) {
-            assert!(start.elapsed() < Duration::from_secs(120), "waited too long until {what}");
+            if start.elapsed() > patience {
+                let (changes, splits) = (self.folds[0].changes, &self.assigned);
+                panic!("waited too long until {what}: {changes} changes, {} log batches, {splits:?}", self.log_batches);
+            }
             let moved = self.step(Duration::from_secs(1)).await.unwrap_or_else(|e| panic!("until {what}: {e}"));
             if !moved && self.readers.len() > 1 {
                 // What hands over behind a barrier waits for one.
