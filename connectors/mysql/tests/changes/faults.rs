@@ -49,3 +49,37 @@ async fn broken_connections_lose_and_double_nothing() {
         assert!(proxy.accepted() > 6, "{kind}: it was cut");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn server_that_is_killed_and_comes_back_is_read_on() {
+    for kind in KINDS {
+        let arguments = &["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
+        let Some(database) = Database::own(kind, arguments, "ON").await else { continue };
+        database.run("CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(40))").await;
+        let values: Vec<String> = (0..ROWS).map(|i| format!("({i}, '{i}:first')")).collect();
+        database.run(&format!("INSERT INTO t VALUES {}", values.join(","))).await;
+        let chunk = ("scan.incremental.snapshot.chunk.size", "20");
+        let source = database.table(&[("id", bigint()), ("v", text())], &[chunk]).open(None).unwrap();
+        let mut run = Run::start(source.as_ref(), &database.env, 2, None);
+        // While chunks are read, then while the log is.
+        for steps in [60, 600] {
+            let writers = Writers::start(&database, number, Duration::from_millis(2)).await;
+            for _ in 0..steps {
+                run.step(Duration::from_millis(20)).await.unwrap();
+            }
+            let server = database.server.clone();
+            tokio::task::spawn_blocking(move || {
+                server.kill();
+                server.start();
+            })
+            .await
+            .unwrap();
+            writers.stop().await;
+            run.checkpoint();
+        }
+        let writers = Writers::start(&database, number, Duration::from_millis(2)).await;
+        run.until("the log is read", |run| run.log_batches > 0).await;
+        writers.stop().await;
+        run.until_equal(&database.lines("SELECT CONCAT_WS('|', id, v) FROM t").await).await;
+    }
+}

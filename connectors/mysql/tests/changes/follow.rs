@@ -256,3 +256,42 @@ async fn a_place_in_the_log_may_be_inside_of_a_transaction() {
         run.until_equal(&["41|g".to_owned()]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_tables_are_followed_by_one_connection() {
+    for kind in KINDS {
+        let Some(database) = Database::own(kind, &[], "ON").await else { continue };
+        let mut conn = database.conn().await;
+        for i in 0..100 {
+            conn.query_drop(format!("CREATE TABLE t{i} (id BIGINT PRIMARY KEY, v VARCHAR(200))")).await.unwrap();
+            conn.query_drop(format!("INSERT INTO t{i} VALUES ({i}, 'a')")).await.unwrap();
+        }
+        let columns = [("id", bigint()), ("v", text())];
+        let mut all = database.table(&columns, &[("table-name", "t[0-4].*")]).open(None).unwrap();
+        for last in 5..10 {
+            let pattern = format!("t{last}.*");
+            let one = database.table(&columns, &[("table-name", &pattern)]).named(&pattern).open(None).unwrap();
+            all = all.merge(one.as_ref()).unwrap();
+        }
+        let mut run = Run::start(all.as_ref(), &database.env, 3, None);
+        run.until("all rows", |run| run.folds.iter().map(|f| f.rows.len()).sum::<usize>() == 100).await;
+        run.until("the log is read", |run| run.assigned.iter().any(|id| id.0.starts_with("log/"))).await;
+        for i in 0..100 {
+            conn.query_drop(format!("UPDATE t{i} SET v = 'b'")).await.unwrap();
+        }
+        let is_changed = |run: &Run| run.folds.iter().all(|f| f.rows.keys().all(|row| row.ends_with("|b")));
+        run.until("all changes", is_changed).await;
+        // Those that helped with the chunks are gone after a while.
+        let dumps = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'";
+        for _ in 0..200 {
+            if conn.query_first::<u64, _>(dumps).await.unwrap() == Some(1) {
+                break;
+            }
+            run.step(Duration::from_millis(100)).await.unwrap();
+        }
+        assert_eq!(conn.query_first::<u64, _>(dumps).await.unwrap(), Some(1), "{kind}");
+        conn.query_drop("DELETE FROM t99").await.unwrap();
+        run.until("it is read on", |run| run.folds[5].rows.len() == 10).await;
+        assert!(run.folds.iter().all(|f| f.faults.is_empty()));
+    }
+}
