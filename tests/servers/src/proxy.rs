@@ -169,13 +169,19 @@ fn pump(mut from: TcpStream, mut to: TcpStream, number: u64, state: &Mutex<State
         if is_answer {
             keep = damage(&mut buffer[..read], state);
         }
-        // What was read while a stall began waits here.
-        while matches!(verdict(state, number), Verdict::Wait) {
-            std::thread::sleep(TICK);
-        }
-        if matches!(verdict(state, number), Verdict::Silence) {
-            silence(from, to, state, is_answer);
-            return;
+        // A fault may have begun while this was read: it holds for these bytes too.
+        loop {
+            match verdict(state, number) {
+                Verdict::Pass(_) => break,
+                Verdict::Wait => std::thread::sleep(TICK),
+                // The count of `cut_after` says what still passes.
+                Verdict::Cut if keep < read => break,
+                Verdict::Cut => break 'open,
+                Verdict::Silence => {
+                    silence(from, to, state, is_answer);
+                    return;
+                }
+            }
         }
         if to.write_all(&buffer[..keep]).is_err() || keep < read {
             break;
