@@ -155,6 +155,32 @@ fn with_json_every_line_of_talk_is_an_object() {
 }
 
 #[test]
+fn check_asks_the_other_side_only_when_it_is_to_connect() {
+    let place = Place::new();
+    // A port that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let changes = format!(
+        "CREATE TABLE orders (id INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'mysql-cdc', \
+         'hostname' = '127.0.0.1', 'port' = '{port}', 'username' = 'u', 'password' = 'hunter2', \
+         'database-name' = 'shop', 'table-name' = 'orders', 'connect.max-retries' = '0');\n\
+         CREATE TABLE sums (id INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'mysql', \
+         'hostname' = '127.0.0.1', 'port' = '{port}', 'database-name' = 'shop', 'table-name' = 'sums', \
+         'connection.max-retry-timeout' = '1 s');\n\
+         INSERT INTO sums SELECT id FROM orders;\n"
+    );
+    place.write("changes.sql", changes);
+    let ran = place.run(&["check", "changes.sql"]).expect(0);
+    assert!(ran.out.contains("√ changes.sql  1 source, 1 sink"), "{ran:#?}");
+    let ran = place.run(&["check", "changes.sql", "--connect"]).expect(20);
+    assert!(ran.out.contains("x changes.sql  2 errors"), "{ran:#?}");
+    assert!(
+        ran.err.contains("DF5450") && ran.err.contains("changes.sql:1:") && ran.err.contains("changes.sql:2:"),
+        "{ran:#?}"
+    );
+    assert!(!ran.err.contains("hunter2"), "{ran:#?}");
+}
+
+#[test]
 fn check_reports_all_errors_of_all_scripts_and_can_deny_warnings() {
     let place = Place::new();
     place.write("good.sql", TEN);

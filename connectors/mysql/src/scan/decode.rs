@@ -175,6 +175,17 @@ pub(crate) fn bits(value: Value) -> Value {
     }
 }
 
+/// A value of a BIT column as its bytes, the lowest first: as the log's reader has them.
+pub(crate) fn lowest_first(value: Value) -> Value {
+    match value {
+        Value::Bytes(mut bytes) => {
+            bytes.reverse();
+            Value::Bytes(bytes)
+        }
+        other => other,
+    }
+}
+
 fn fitting<T: TryFrom<i128>>(value: &Value) -> Result<T, String> {
     let n = whole(value)?;
     T::try_from(n).map_err(|_| format!("{n} is out of its range"))

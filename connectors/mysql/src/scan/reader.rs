@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::Config;
-use super::decode::{Decoder, bits};
+use super::decode::{Decoder, bits, lowest_first};
 use super::query;
 use crate::client::connect::backoff;
 use crate::client::error::UNREADABLE_VALUE;
@@ -207,7 +207,7 @@ impl Scan {
 /// A batch under construction.
 struct Batch<'a> {
     config: &'a Config,
-    /// Each with whether the server's column is a BIT that is to be read as a number.
+    /// Each with whether the server's column is a BIT.
     columns: Vec<(Decoder, bool)>,
     rows: usize,
     bytes: usize,
@@ -222,8 +222,7 @@ impl<'a> Batch<'a> {
             .map(|(ty, served)| {
                 let instant = *served == ColumnType::MYSQL_TYPE_TIMESTAMP;
                 let decoder = Decoder::new(ty, instant, config.zone, config.endpoint.zero_dates, target)?;
-                let is_number = *served == ColumnType::MYSQL_TYPE_BIT && !matches!(decoder, Decoder::Bytes(_));
-                Some((decoder, is_number))
+                Some((decoder, *served == ColumnType::MYSQL_TYPE_BIT))
             })
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Error::new(UNREADABLE_VALUE, "a declared type cannot be read from MySQL".to_owned()))?;
@@ -232,7 +231,11 @@ impl<'a> Batch<'a> {
 
     fn push(&mut self, row: Row) -> Result<()> {
         for (i, ((column, is_bits), value)) in self.columns.iter_mut().zip(row.unwrap()).enumerate() {
-            let value = if *is_bits { bits(value) } else { value };
+            let value = match (*is_bits, &column) {
+                (false, _) => value,
+                (true, Decoder::Bytes(_)) => lowest_first(value),
+                (true, _) => bits(value),
+            };
             if let Value::Bytes(bytes) = &value {
                 self.bytes += bytes.len();
             }

@@ -5,7 +5,7 @@
 //! | BOOLEAN, integers | integer | |
 //! | FLOAT, DOUBLE | the same bits | NaN, infinity |
 //! | DECIMAL | its digits | digits behind the point that the column does not keep |
-//! | STRING, BYTES | their bytes | |
+//! | STRING, BYTES | their bytes; into BIT the lowest first, as sources read it | |
 //! | DATE | year, month, day | years outside 0 to 9999 |
 //! | TIME | clock | milliseconds that the column does not keep |
 //! | TIMESTAMP | into DATETIME: as it reads; into TIMESTAMP: the instant at which the session's zone reads so | fractions that the column does not keep |
@@ -36,6 +36,8 @@ pub(crate) enum Keeps {
     Clock(u8),
     /// A decimal with so many digits behind the point.
     Digits(u8),
+    /// A number of bits.
+    Bits,
     /// Whatever it is given.
     Anything,
 }
@@ -56,6 +58,7 @@ impl Keeps {
             | ColumnType::MYSQL_TYPE_INT24
             | ColumnType::MYSQL_TYPE_LONG
             | ColumnType::MYSQL_TYPE_LONGLONG => Keeps::Digits(0),
+            ColumnType::MYSQL_TYPE_BIT => Keeps::Bits,
             _ => Keeps::Anything,
         }
     }
@@ -64,7 +67,7 @@ impl Keeps {
     fn micros(self) -> i64 {
         match self {
             Keeps::Instant(digits) | Keeps::Clock(digits) => 10_i64.pow(6 - u32::from(digits)),
-            Keeps::Digits(_) | Keeps::Anything => 1,
+            Keeps::Digits(_) | Keeps::Bits | Keeps::Anything => 1,
         }
     }
 }
@@ -78,11 +81,20 @@ pub(crate) enum Encoder<'a> {
     I64(&'a PrimitiveArray<Int64Type>),
     F32(&'a Float32Array),
     F64(&'a Float64Array),
-    Decimal { values: &'a Decimal128Array, scale: u32, divisor: i128 },
+    Decimal {
+        values: &'a Decimal128Array,
+        scale: u32,
+        divisor: i128,
+    },
     Text(&'a StringViewArray),
     Bytes(&'a BinaryViewArray),
+    /// The lowest byte first; the server wants it last.
+    Bits(&'a BinaryViewArray),
     Date(&'a PrimitiveArray<Date32Type>),
-    Time { values: &'a PrimitiveArray<Time32MillisecondType>, micros: i64 },
+    Time {
+        values: &'a PrimitiveArray<Time32MillisecondType>,
+        micros: i64,
+    },
     Timestamp(Timestamps<'a>),
 }
 
@@ -124,6 +136,7 @@ impl<'a> Encoder<'a> {
                 }
             }
             DataType::Utf8View => Encoder::Text(array.as_string_view()),
+            DataType::BinaryView if keeps == Keeps::Bits => Encoder::Bits(array.as_binary_view()),
             DataType::BinaryView => Encoder::Bytes(array.as_binary_view()),
             DataType::Date32 => Encoder::Date(array.as_primitive()),
             DataType::Time32(TimeUnit::Millisecond) => {
@@ -165,6 +178,7 @@ impl<'a> Encoder<'a> {
             Encoder::I64(a) => or_null(*a, row, |a| Value::Int(a.value(row))),
             Encoder::Text(a) => or_null(*a, row, |a| Value::Bytes(a.value(row).as_bytes().to_vec())),
             Encoder::Bytes(a) => or_null(*a, row, |a| Value::Bytes(a.value(row).to_vec())),
+            Encoder::Bits(a) => or_null(*a, row, |a| Value::Bytes(a.value(row).iter().rev().copied().collect())),
             Encoder::F32(a) if !a.is_null(row) => match a.value(row) {
                 v if v.is_finite() => Ok(Value::Float(v)),
                 v => Err(format!("{v} is not a number that MySQL has")),
@@ -201,7 +215,7 @@ impl<'a> Encoder<'a> {
     pub(crate) fn bytes(&self, row: usize) -> usize {
         match self {
             Encoder::Text(a) => a.views()[row] as u32 as usize + 4,
-            Encoder::Bytes(a) => a.views()[row] as u32 as usize + 4,
+            Encoder::Bytes(a) | Encoder::Bits(a) => a.views()[row] as u32 as usize + 4,
             Encoder::Decimal { .. } => 24,
             _ => 12,
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dflow_common::env::{Env, Spawner};
 use dflow_common::metrics::Metrics;
 use dflow_common::types::LENGTH_MAX;
-use dflow_common::{SourceId, Span, SqlType, TypeKind};
+use dflow_common::{ChangeBatch, SourceId, Span, SqlType, TypeKind};
 use dflow_connector_api::testing::rows;
 use dflow_connector_api::{
     Column, ColumnKind, Enumerator, EnumeratorEvent, Error, OptionText, Options, RawOption, Reader, ReaderContext,
@@ -138,6 +138,12 @@ impl Declared {
     }
 
     pub(crate) fn open(&self, projection: Option<&[usize]>) -> Result<Arc<dyn Source>, Vec<Error>> {
+        let request = self.request(projection);
+        let options = Options::check("connector 'mysql-cdc'", OPTIONS, &request.options, request.span)?;
+        source::open(&request, &options)
+    }
+
+    pub(crate) fn request(&self, projection: Option<&[usize]>) -> TableRequest {
         let column = |(name, ty, key): &(String, SqlType, Option<&'static str>)| Column {
             name: name.clone(),
             ty: ty.clone(),
@@ -153,7 +159,7 @@ impl Declared {
             value: OptionText::Plain(value.clone()),
             value_span: span(),
         };
-        let request = TableRequest {
+        TableRequest {
             name: self.name.clone(),
             schema: TableSchema {
                 columns: self.columns.iter().map(column).collect(),
@@ -171,9 +177,7 @@ impl Declared {
             env: self.env.clone(),
             metrics: Metrics::new(),
             formats: Arc::new(BTreeMap::new()),
-        };
-        let options = Options::check("connector 'mysql-cdc'", OPTIONS, &request.options, request.span)?;
-        source::open(&request, &options)
+        }
     }
 }
 
@@ -232,6 +236,8 @@ pub(crate) struct Run {
     /// Every change, with its output: `0: +I 1|a`.
     pub(crate) lines: Vec<String>,
     pub(crate) keeps_lines: bool,
+    /// Every batch, when they are kept.
+    pub(crate) batches: Option<Vec<ChangeBatch>>,
     /// Splits that were assigned.
     pub(crate) assigned: Vec<SplitId>,
     pub(crate) log_batches: usize,
@@ -260,6 +266,7 @@ impl Run {
             folds: from.map_or_else(|| vec![Fold::default(); source.outputs().len()], |c| c.folds.clone()),
             lines: from.map(|c| c.lines.clone()).unwrap_or_default(),
             keeps_lines: false,
+            batches: None,
             assigned: Vec::new(),
             log_batches: 0,
         };
@@ -332,6 +339,7 @@ impl Run {
             Event::Reader(i, ReaderEvent::Batch { output, split, batch }) => {
                 assert_eq!(self.held.get(&split), Some(&i), "rows of {split:?}");
                 self.log_batches += usize::from(split.0.starts_with("log/"));
+                self.batches.iter_mut().for_each(|kept| kept.push(batch.clone()));
                 for line in rows(&batch) {
                     self.folds[output].add(&line);
                     if self.keeps_lines {

@@ -9,14 +9,12 @@ use super::Captured;
 use crate::binlog::rows::From;
 use crate::binlog::table_map::column_type as t;
 use crate::binlog::zone::Zone;
-use crate::cdc::catalog::{self, ColumnInfo, TableInfo};
+use crate::cdc::catalog::{self, TableInfo};
+use crate::cdc::chunks::column::{ChunkColumn, OPTION};
 use crate::cdc::error::{SERVER_ZONE, no_select, no_table};
 use crate::cdc::options::{CdcOptions, TableFilter};
 use crate::client::{Place, Session};
-use crate::error::no_chunk_key;
 
-/// The option that names the column of the ranges.
-const KEY_OPTION: &str = "scan.incremental.snapshot.chunk.key-column";
 /// Clocks that differ by less are the same one; servers round.
 const ZONE_TOLERANCE_MINUTES: i64 = 30;
 const MINUTE: i64 = 60_000_000;
@@ -89,37 +87,21 @@ fn near(filter: &TableFilter, all: &[(String, String)]) -> Option<String> {
 /// Whether a table can be cut into chunks.
 ///
 /// # Errors
-/// [`crate::error::NO_CHUNK_KEY`] with a column that can be named.
+/// [`crate::error::NO_CHUNK_KEY`] with a column that can be named, or the statement that makes one.
 fn chunk_key(table: &TableInfo, options: &CdcOptions) -> Result<()> {
-    let name = table.full_name();
-    let why = match &options.snapshot.chunk_key {
-        Some(key) => match table.column(key) {
-            Some(i) if is_ordered(&table.columns[i]) => return Ok(()),
-            Some(i) => format!("'{KEY_OPTION}' names `{key}`, and ranges of {} cannot be read", table.columns[i].ty),
-            None => format!("'{KEY_OPTION}' names `{key}`, which it does not have"),
-        },
-        None if table.primary_key.iter().any(|i| is_ordered(&table.columns[*i])) => return Ok(()),
-        None if table.primary_key.is_empty() => "it has no primary key".to_owned(),
-        None => "no column of its primary key has an order that ranges can be read by".to_owned(),
-    };
-    let e = no_chunk_key(&name, &why);
-    Err(match table.columns.iter().find(|c| is_ordered(c)) {
-        Some(column) => e.help(format!("name a column that it has: '{KEY_OPTION}' = '{}'", column.name)),
-        None => e.help(format!(
+    let Err(e) = ChunkColumn::choose(table, options.snapshot.chunk_key.as_deref()) else { return Ok(()) };
+    let other = table.columns.iter().find(|c| ChunkColumn::choose(table, Some(&c.name)).is_ok());
+    let help = match other {
+        Some(column) => format!("name a column that it has: '{OPTION}' = '{}'", column.name),
+        None => format!(
             "give it a key: ALTER TABLE {}.{} ADD COLUMN `id` BIGINT AUTO_INCREMENT PRIMARY KEY",
             Dialect::MySql.name(&table.database),
             Dialect::MySql.name(&table.name)
-        )),
-    })
-}
-
-/// Whether ranges of its values can be read.
-fn is_ordered(column: &ColumnInfo) -> bool {
-    match column.def.ty {
-        _ if column.def.address.is_some() => false,
-        t::FLOAT | t::DOUBLE | t::JSON | t::GEOMETRY | t::VECTOR | t::ENUM | t::SET | t::BIT | t::BLOB => false,
-        _ => true,
-    }
+        ),
+    };
+    let mut told = e.diagnostic();
+    told.help.insert(0, help);
+    Err(told.into())
 }
 
 /// The first table that may not be read.

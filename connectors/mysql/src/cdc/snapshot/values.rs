@@ -94,6 +94,11 @@ impl Conversion {
                 b.append_value(String::from_utf8_lossy(bytes));
                 Ok(())
             }
+            // The server writes it, as the log's reader does.
+            (_, Sink::Text(b)) if matches!(self.fit, Fit::Address(_)) => {
+                b.append_value(String::from_utf8_lossy(bytes));
+                Ok(())
+            }
             (_, sink) => sink.push(Cell::Bytes(bytes), &self.fit, cx),
         }
     }
