@@ -32,6 +32,8 @@ use crate::error::{self, Error};
 
 /// Heartbeats that may be missing before the connection counts as dead.
 const SILENCE_HEARTBEATS: u32 = 3;
+/// The shortest silence that counts as death: a server that looks for the place to begin at may be busy.
+const SILENCE_MIN: Duration = Duration::from_secs(5);
 /// Time for what has arrived to be noticed, after a reader was held up.
 const ARRIVAL: Duration = Duration::from_millis(50);
 
@@ -97,7 +99,7 @@ impl LogConnection {
         let (server, server_id) = (session.server, options.server_id);
         let stream = session.conn.get_binlog_stream(request).await;
         let stream = stream.map_err(|e| refused(endpoint, &server, server_id, from, &e))?;
-        let silence = options.heartbeat * SILENCE_HEARTBEATS;
+        let silence = (options.heartbeat * SILENCE_HEARTBEATS).max(SILENCE_MIN);
         let (env, endpoint) = (env.clone(), endpoint.clone());
         let heard = env.clock.monotonic();
         Ok(Self { env, endpoint, server, server_id, stream, silence, heard, packet: Vec::new() })

@@ -9,6 +9,7 @@
 //! in a view that has no change of them in flight ([`Changes::touches`]).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
@@ -19,6 +20,7 @@ use crate::binlog::column::sink::Policy;
 use crate::binlog::event::RowsKind;
 use crate::binlog::key::{Key, KeyColumns};
 use crate::binlog::rows::{Images, Output, Scratch, TableDecoder, Wanted};
+use crate::binlog::table_map::TableMap;
 use crate::binlog::transaction::HeldRows;
 use crate::cdc::chunks::Chunk;
 use crate::error::{self, Place};
@@ -60,16 +62,23 @@ impl Changes {
         let mut scratch = Scratch::default();
         let place = Place { file: "", pos: 0 };
         let mut next = 0;
+        // Most row events are of the same version of the table.
+        let mut compiled: Option<(Arc<TableMap>, TableDecoder, KeyColumns)> = None;
         for held in in_flight.iter().filter(|h| h.table.database == chunk.database && h.table.table == chunk.table) {
-            let table = format!("{}.{}", chunk.database, chunk.table);
-            let decoder = TableDecoder::compile(&held.table, wanted, policy, place)?;
-            let names = std::iter::once(chunk.column.name.as_str()).chain(chunk.primary_key.iter().map(String::as_str));
-            let keys =
-                KeyColumns::find(&held.table, names).map_err(|column| error::column_missing(place, &table, &column))?;
+            if !compiled.as_ref().is_some_and(|(map, ..)| Arc::ptr_eq(map, &held.table)) {
+                let decoder = TableDecoder::compile(&held.table, wanted, policy, place)?;
+                let key = chunk.primary_key.iter().map(String::as_str);
+                let names = std::iter::once(chunk.column.name.as_str()).chain(key);
+                let table = format!("{}.{}", chunk.database, chunk.table);
+                let keys = KeyColumns::find(&held.table, names)
+                    .map_err(|column| error::column_missing(place, &table, &column))?;
+                compiled = Some((held.table.clone(), decoder, keys));
+            }
+            let Some((_, decoder, keys)) = &compiled else { continue };
             let rows = held.rows();
             let bytes = Images::bytes(&rows, place)?;
             // As rows that were read from the table: at no time, and as inserts.
-            let mut images = Images::new(&rows, &bytes, &decoder, 0, place)?;
+            let mut images = Images::new(&rows, &bytes, decoder, 0, place)?;
             let mut decide = |kind: RowsKind, before: &[Option<Key>], after: &[Option<Key>]| {
                 let change =
                     |keys: &[Option<Key>], added| Change { at: keys[0].clone(), row: keys[1..].to_vec(), added };
@@ -94,7 +103,7 @@ impl Changes {
                     }
                 }
             };
-            while decoder.row_if(&mut images, &mut output, &keys, &mut scratch, &mut decide)? {}
+            while decoder.row_if(&mut images, &mut output, keys, &mut scratch, &mut decide)? {}
         }
         Ok(Changes { changes, added: output.finish()?.map(|batch| batch.data) })
     }
@@ -131,8 +140,9 @@ impl Changes {
         is_inside: &dyn Fn(Option<&Key>) -> bool,
     ) -> Result<RecordBatch> {
         let mut last: HashMap<&RowKey, Option<u32>> = HashMap::new();
-        for change in &self.changes {
-            last.insert(&change.row, change.added.filter(|_| is_inside(change.at.as_ref())));
+        // A row that leaves the range goes, whatever becomes of it elsewhere.
+        for change in self.changes.iter().filter(|change| is_inside(change.at.as_ref())) {
+            last.insert(&change.row, change.added);
         }
         let damaged = |e: arrow::error::ArrowError| error::damaged_event(Place { file: "", pos: 0 }, 0, &e.to_string());
         let stays: BooleanArray = keys.iter().map(|key| Some(!last.contains_key(key))).collect();

@@ -26,7 +26,7 @@ pub mod read;
 pub mod values;
 pub mod view;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +108,8 @@ impl Worker {
         let (chunks, orders) = mpsc::unbounded_channel();
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
         let views = Views::new(shared.clone(), env.clone(), server_id);
-        let work = Work { shared, env: env.clone(), views, opened: None, tables: Tables::new() };
+        let work =
+            Work { shared, env: env.clone(), views, opened: None, changes: HashMap::new(), tables: Tables::new() };
         let task = env.spawner.spawn_io("mysql-snapshot", work.run(orders, sender));
         Worker { chunks, parts, task }
     }
@@ -134,6 +135,8 @@ struct Work {
     env: Env,
     views: Views,
     opened: Option<Opened>,
+    /// Changes in flight of the open view, by declared table, database and table.
+    changes: HashMap<(String, String, String), Arc<Changes>>,
     tables: Tables,
 }
 
@@ -190,13 +193,21 @@ impl Work {
                     if let Some(old) = old {
                         self.views.close(old);
                     }
+                    self.changes.clear();
                     within_all(&self.env, limit, endpoint, self.views.take()).await?
                 }
             };
             let skips = captured.options.snapshot.skips_backfill;
             let in_flight = if skips { &[][..] } else { &opened.view.in_flight };
-            let changes =
-                Changes::of(chunk, in_flight, &captured.wanted, &captured.options.policy, captured.output_of_log()?)?;
+            let table_key = (chunk.output.clone(), chunk.database.clone(), chunk.table.clone());
+            let changes = match self.changes.get(&table_key) {
+                Some(changes) => changes.clone(),
+                None => {
+                    let (wanted, policy) = (&captured.wanted, &captured.options.policy);
+                    let changes = Changes::of(chunk, in_flight, wanted, policy, captured.output_of_log()?)?;
+                    self.changes.entry(table_key).or_insert(Arc::new(changes)).clone()
+                }
+            };
             let inside = self.inside(chunk, &changes).await?;
             let touches =
                 changes.touches(&|key| is_inside(chunk, inside.as_ref(), from.as_ref(), chunk.to.as_ref(), key));

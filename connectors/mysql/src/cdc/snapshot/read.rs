@@ -74,7 +74,7 @@ pub struct Reading<'a> {
     /// The chunk.
     pub chunk: &'a Chunk,
     /// The changes in flight of the table.
-    pub changes: Changes,
+    pub changes: Arc<Changes>,
     /// Those of its keys that are in the chunk, as the server says; `None` when keys are compared here.
     pub inside: Option<HashSet<Key>>,
     /// Up to where the rows are as they were read.
