@@ -25,7 +25,12 @@ pub(super) struct Misfit {
     pub(super) message: String,
     /// Which part of the expression it is, as [`super::blame`] counts them.
     pub(super) part: Option<usize>,
+    /// What to do.
+    pub(super) help: &'static str,
 }
+
+const CAST_ONE: &str = "CAST one of them to the type of the other";
+const CONDITION: &str = "write a comparison, such as `x <> 0` or `x IS NOT NULL`";
 
 /// The first misfit of a plan, inner expressions first.
 pub(super) fn misfit(plan: &LogicalPlan) -> Option<Misfit> {
@@ -81,6 +86,7 @@ fn here(e: &Expr, schema: &DFSchema) -> DfResult<Option<Misfit>> {
                 code: error::BAD_EXPRESSION,
                 message: format!("IN cannot compare {} with {}", shown(&one), shown(&list[i])),
                 part: Some(i),
+                help: CAST_ONE,
             })
         }
         Expr::Between(between) => {
@@ -91,8 +97,18 @@ fn here(e: &Expr, schema: &DFSchema) -> DfResult<Option<Misfit>> {
                 code: error::BAD_EXPRESSION,
                 message: format!("BETWEEN cannot compare {} with {}", shown(&one), shown(&bounds[i])),
                 part: Some(i),
+                help: CAST_ONE,
             })
         }
+        Expr::IsTrue(x) | Expr::IsNotTrue(x) => no_boolean("IS TRUE takes BOOLEAN", &x.get_type(schema)?, None),
+        Expr::IsFalse(x) | Expr::IsNotFalse(x) => no_boolean("IS FALSE takes BOOLEAN", &x.get_type(schema)?, None),
+        Expr::IsUnknown(x) | Expr::IsNotUnknown(x) => {
+            no_boolean("IS UNKNOWN takes BOOLEAN", &x.get_type(schema)?, None)
+        }
+        Expr::AggregateFunction(call) => match &call.params.filter {
+            Some(filter) => no_boolean("a condition is BOOLEAN", &filter.get_type(schema)?, None),
+            None => None,
+        },
         Expr::Like(like) => {
             let operands = [like.expr.get_type(schema)?, like.pattern.get_type(schema)?];
             let misfit = operands.iter().position(|t| !matches!(family(t), Family::Null | Family::Text));
@@ -100,6 +116,7 @@ fn here(e: &Expr, schema: &DFSchema) -> DfResult<Option<Misfit>> {
                 code: error::BAD_EXPRESSION,
                 message: format!("LIKE takes STRING, {} is given", shown(&operands[i])),
                 part: None,
+                help: "write CAST(… AS STRING)",
             })
         }
         Expr::ScalarFunction(call) => match call.name() {
@@ -111,6 +128,7 @@ fn here(e: &Expr, schema: &DFSchema) -> DfResult<Option<Misfit>> {
                     code: error::BAD_ARGUMENTS,
                     message: format!("{} and {} cannot be compared", shown(&types[0]), shown(&types[1])),
                     part: Some(1),
+                    help: CAST_ONE,
                 })
             }
             _ => None,
@@ -126,6 +144,7 @@ fn of_list(types: &[DataType], offset: usize) -> Option<Misfit> {
         code: error::BAD_ARGUMENTS,
         message: format!("the arguments have no type in common: {} and {}", shown(first), shown(&types[i])),
         part: Some(offset + i),
+        help: CAST_ONE,
     })
 }
 
@@ -147,9 +166,18 @@ fn of_case(case: &Case, schema: &DFSchema) -> DfResult<Option<Misfit>> {
                 shown(&results[i])
             ),
             part: Some(i),
+            help: CAST_ONE,
         }));
     }
-    let Some(operand) = &case.expr else { return Ok(None) };
+    let Some(operand) = &case.expr else {
+        for (i, (when, _)) in case.when_then_expr.iter().enumerate() {
+            let wrong = no_boolean("a condition is BOOLEAN", &when.get_type(schema)?, Some(results.len() + i));
+            if wrong.is_some() {
+                return Ok(wrong);
+            }
+        }
+        return Ok(None);
+    };
     let operand = operand.get_type(schema)?;
     for (i, (when, _)) in case.when_then_expr.iter().enumerate() {
         let when = when.get_type(schema)?;
@@ -174,21 +202,35 @@ fn of_binary(binary: &BinaryExpr, schema: &DFSchema) -> DfResult<Option<Misfit>>
         | Operator::IsNotDistinctFrom => {
             (!comparable(&l, &r)).then(|| no_comparison(&binary.op.to_string(), &l, &r, None))
         }
+        Operator::And | Operator::Or => {
+            let takes = format!("{} takes BOOLEAN", binary.op);
+            no_boolean(&takes, &l, None).or_else(|| no_boolean(&takes, &r, None))
+        }
         Operator::StringConcat => {
             let joined = [Family::Null, Family::Text, Family::Bytes, Family::List];
             (!is(&l, &joined) || !is(&r, &joined)).then(|| Misfit {
                 code: error::BAD_EXPRESSION,
                 message: format!("|| joins texts, {} and {} are given", shown(&l), shown(&r)),
                 part: None,
+                help: CAST_ONE,
             })
         }
         _ => None,
     })
 }
 
+fn no_boolean(takes: &str, ty: &DataType, part: Option<usize>) -> Option<Misfit> {
+    (!matches!(family(ty), Family::Bool | Family::Null)).then(|| Misfit {
+        code: error::BAD_EXPRESSION,
+        message: format!("{takes}, {} is given", shown(ty)),
+        part,
+        help: CONDITION,
+    })
+}
+
 fn no_comparison(op: &str, l: &DataType, r: &DataType, part: Option<usize>) -> Misfit {
     let message = format!("these types cannot be compared: {} {op} {}", shown(l), shown(r));
-    Misfit { code: error::BAD_EXPRESSION, message, part }
+    Misfit { code: error::BAD_EXPRESSION, message, part, help: CAST_ONE }
 }
 
 /// Columns of one place in two inputs of a set operation.
@@ -201,7 +243,7 @@ fn columns(what: &str, first: &DFSchema, other: &DFSchema) -> Option<Misfit> {
         shown(b.data_type()),
         i + 1
     );
-    Some(Misfit { code: error::BAD_EXPRESSION, message, part: Some(i) })
+    Some(Misfit { code: error::BAD_EXPRESSION, message, part: Some(i), help: CAST_ONE })
 }
 
 /// The cells of VALUES; the part counts them row by row.
@@ -219,6 +261,7 @@ fn cells(rows: &[Vec<Expr>]) -> Option<Misfit> {
                 shown(&types[row])
             ),
             part: Some(row * width + column),
+            help: CAST_ONE,
         })
     })
 }

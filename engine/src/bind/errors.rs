@@ -30,7 +30,7 @@ impl From<Diagnostic> for Failed {
 impl Failed {
     /// Types that do not fit, somewhere in `span`.
     pub(super) fn misfit(misfit: Misfit, span: Span) -> Self {
-        let d = at(misfit.code, span, misfit.message, "").with_help("CAST one of them to the type of the other");
+        let d = at(misfit.code, span, misfit.message, "").with_help(misfit.help);
         Self { errors: d.into(), part: misfit.part }
     }
 }
@@ -166,6 +166,25 @@ fn reworded(text: &str) -> Option<(CodeInfo, String)> {
     }
     if let Some(ty) = between("Unary operator 'NOT' requires a boolean expression, got ", "") {
         return Some((error::BAD_EXPRESSION, format!("NOT takes BOOLEAN, {ty} is given")));
+    }
+    if let Some((number, _)) = text.strip_prefix("min/max was called with ").and_then(|t| t.split_once(" arguments")) {
+        let are = if number == "1" { "is" } else { "are" };
+        return Some((error::BAD_ARGUMENTS, format!("1 argument is taken, {number} {are} given")));
+    }
+    if let Some(types) = between("Cannot automatically convert ", "").and_then(|t| t.split_once(" to ")) {
+        let name = |t: &str| if t.starts_with("Interval(") { "INTERVAL".to_owned() } else { t.to_owned() };
+        return Some((error::BAD_EXPRESSION, format!("{} cannot stand beside {}", name(types.0), name(types.1))));
+    }
+    if let Some(ty) = between("Cannot access field at argument 1: type ", " is not Struct, Map, or Null") {
+        return Some((error::BAD_EXPRESSION, format!("{ty} has no fields")));
+    }
+    if let Some(ty) = between("array_element does not support type ", "") {
+        return Some((error::BAD_EXPRESSION, format!("[ ] takes an ARRAY or a MAP, {ty} is given")));
+    }
+    if let Some((_, ty)) =
+        between("Function 'strpos' requires String, but received ", ")").and_then(|t| t.split_once(" (DataType: "))
+    {
+        return Some((error::BAD_ARGUMENTS, format!("POSITION takes STRING, {ty} is given")));
     }
     if text.starts_with("Unary operator '-' only supports") {
         return Some((error::BAD_EXPRESSION, "the sign `-` takes a number or an interval".into()));

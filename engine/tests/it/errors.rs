@@ -169,6 +169,38 @@ const PLACES: &[(&str, &str, &str)] = &[
     ),
     ("CREATE TABLE n (a INT, b AS 2 * UPPER(a, 1))", "UPPER(a, 1)", "UPPER takes 1 argument, 2 are given"),
     ("CREATE VIEW w AS SELECT id, -name AS x FROM t", "name", "the sign `-` takes a number or an interval"),
+    (
+        "SELECT SUBSTRING(name) FROM t",
+        "name",
+        "SUBSTRING takes 2 or 3 arguments, 1 is given; write SUBSTRING(text FROM start FOR length)",
+    ),
+    ("SELECT POSITION(id IN name) FROM t", "id IN name", "POSITION takes STRING, INT is given"),
+    ("SELECT MAX(id, amount) FROM t", "MAX(id, amount)", "MAX: 1 argument is taken, 2 are given"),
+    (
+        "SELECT COUNT(DISTINCT *) FROM t",
+        "COUNT",
+        "COUNT takes * alone, or an expression; write COUNT(*), COUNT(x) or COUNT(DISTINCT x)",
+    ),
+    (
+        "SELECT COUNT() FROM t",
+        "COUNT",
+        "COUNT takes * alone, or an expression; write COUNT(*), COUNT(x) or COUNT(DISTINCT x)",
+    ),
+    ("SELECT id + INTERVAL '1' DAY FROM t", "id", "INT cannot stand beside INTERVAL"),
+    ("SELECT id.x FROM t", "id.x", "INT has no fields"),
+    ("SELECT DATE '2024-13-01'", "'2024-13-01'", "'2024-13-01' is not a DATE; write DATE '2024-01-02'"),
+    ("SELECT TIMESTAMP 'nope'", "'nope'", "'nope' is not a TIMESTAMP; write TIMESTAMP '2024-01-02 03:04:05'"),
+    ("SET 'execution.runtime-mode' = 'batch'; SELECT id FROM t LIMIT -1", "1", "LIMIT takes a whole number"),
+    (
+        "SET 'execution.runtime-mode' = 'batch'; SELECT id FROM t LIMIT 1 OFFSET 'a'",
+        "'a'",
+        "OFFSET takes a whole number",
+    ),
+    (
+        "SET 'execution.runtime-mode' = 'batch'; SELECT t.id FROM t, t",
+        "t",
+        "two tables of FROM are called `t`; give one of them another name with AS",
+    ),
     ("INSERT INTO app SELECT name, id, id FROM t", "id", "the query has 3 columns, the sink `app` takes 2"),
     (
         "INSERT INTO app SELECT name FROM t",
@@ -332,6 +364,10 @@ const MISFITS: &[(&str, &str)] = &[
     ("VALUES (1, 'a'), (2, 3)", "3"),
     ("SELECT id FROM t UNION ALL SELECT id FROM t WHERE name > 1", "name > 1"),
     ("CREATE TABLE n (a INT, b AS COALESCE(a, 'x'))", "'x'"),
+    ("SELECT CASE WHEN id THEN 1 WHEN id > 1 THEN 2 END FROM t", "id"),
+    ("SELECT COUNT(*) FILTER (WHERE name) FROM t", "COUNT(*) FILTER (WHERE name)"),
+    ("SELECT id FROM t WHERE id > 1 AND name", "id > 1 AND name"),
+    ("SELECT id IS TRUE FROM t", "id"),
 ];
 
 #[test]

@@ -19,6 +19,7 @@ use super::names::{Found, Scope};
 use super::{Prepass, quoted};
 use crate::bind::functions::{CAST_PREFIX, Kind, TRY_CAST_PREFIX};
 use crate::error::{self, at, did_you_mean, unsupported};
+use crate::functions::datetime::{parse_time, parse_timestamp};
 
 /// Where an expression stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,10 @@ impl sql::VisitorMut for Rewriter<'_, '_> {
             sql::Expr::Extract { .. } => self.extract(e),
             sql::Expr::Ceil { .. } | sql::Expr::Floor { .. } => self.rounding(e),
             sql::Expr::Like { .. } => self.like(e),
+            sql::Expr::Substring { substring_from: None, substring_for: None, .. } => {
+                let d = at(error::BAD_ARGUMENTS, self.span(e), "SUBSTRING takes 2 or 3 arguments, 1 is given", "");
+                self.pass.errors.push(d.with_help("write SUBSTRING(text FROM start FOR length)"));
+            }
             _ => self.refuse_expr(e),
         }
         // A call that was made out of something else stands where that stood.
@@ -198,6 +203,19 @@ impl Rewriter<'_, '_> {
         let span = self.span(e);
         let sql::Expr::TypedString(literal) = e else { return };
         let Some(text) = literal.value.clone().into_string() else { return };
+        let (right, form) = match &literal.data_type {
+            sql::DataType::Time(..) => {
+                let time = text.trim();
+                (parse_time(time).is_some() || parse_timestamp(time).is_some(), "TIME '03:04:05'")
+            }
+            sql::DataType::Date => (parse_timestamp(&text).is_some(), "DATE '2024-01-02'"),
+            _ => (parse_timestamp(&text).is_some(), "TIMESTAMP '2024-01-02 03:04:05'"),
+        };
+        if !right {
+            let message = format!("'{text}' is not a {}", form.split(' ').next().unwrap_or(form));
+            let d = at(error::BAD_EXPRESSION, span, message, "cannot be read");
+            return self.pass.errors.push(d.with_help(format!("write {form}")));
+        }
         let digits = text.rsplit_once('.').map_or(0, |(_, fraction)| fraction.trim().len().min(9) as u8);
         let ty: SqlType = match &literal.data_type {
             sql::DataType::Date => TypeKind::Date.into(),
@@ -321,6 +339,20 @@ impl Rewriter<'_, '_> {
             }
             if list.args.iter().any(|a| !matches!(a, sql::FunctionArg::Unnamed(_))) {
                 self.pass.refuse("a named argument", span);
+            }
+            let stars = |a: &sql::FunctionArg| {
+                matches!(
+                    a,
+                    sql::FunctionArg::Unnamed(
+                        sql::FunctionArgExpr::Wildcard | sql::FunctionArgExpr::WildcardWithOptions(_)
+                    )
+                )
+            };
+            if name == "count"
+                && (list.args.is_empty() || (list.duplicate_treatment.is_some() && list.args.iter().any(stars)))
+            {
+                let d = at(error::BAD_ARGUMENTS, span, "COUNT takes * alone, or an expression", "");
+                self.pass.errors.push(d.with_help("write COUNT(*), COUNT(x) or COUNT(DISTINCT x)"));
             }
             if list.duplicate_treatment == Some(sql::DuplicateTreatment::Distinct) && list.args.len() > 1 {
                 self.pass.refuse(format!("{}(DISTINCT …) of several columns", written.to_uppercase()), span);

@@ -9,7 +9,7 @@ use super::names::{Relation, Scope, ScopeColumn};
 use super::{Ctes, Prepass, Referenced, rename};
 use crate::bind::views;
 use crate::catalog::Object;
-use crate::error;
+use crate::error::{self, at};
 
 impl Prepass<'_> {
     /// The scope of a FROM clause.
@@ -84,7 +84,7 @@ impl Prepass<'_> {
                     a.name.value.clone()
                 });
                 let columns = names.into_iter().map(ScopeColumn::untyped).collect();
-                scope.relations.push(Relation { name, id: None, columns });
+                self.enter(scope, Relation { name, id: None, columns }, span);
             }
             sql::TableFactor::NestedJoin { table_with_joins, alias } => {
                 self.refuse_in_stream("JOIN", span);
@@ -116,6 +116,19 @@ impl Prepass<'_> {
                 self.refuse(what, span);
             }
         }
+    }
+
+    /// Adds a relation to a FROM, which has each name once.
+    fn enter(&mut self, scope: &mut Scope, relation: Relation, span: Span) {
+        if let Some(name) = &relation.name
+            && scope.relations.iter().any(|r| r.name.as_ref() == Some(name))
+        {
+            let d = at(error::BAD_QUERY, span, format!("two tables of FROM are called `{name}`"), "again");
+            self.errors.push(d.with_help("give one of them another name with AS"));
+            scope.poisoned = true;
+            return;
+        }
+        scope.relations.push(relation);
     }
 
     fn refuse_table_function(&mut self, name: &sql::ObjectName, span: Span) {
@@ -176,7 +189,7 @@ impl Prepass<'_> {
             scope.poisoned |= cte.is_none();
             let name = alias.as_ref().map_or(only.value.clone(), |a| a.name.value.clone());
             let columns = renamed(cte.clone().unwrap_or_default(), alias.as_ref());
-            scope.relations.push(Relation { name: Some(name), id: None, columns });
+            self.enter(scope, Relation { name: Some(name), id: None, columns }, span);
             return;
         }
         let object_name = dsl::ObjectName { parts, span: name_span };
@@ -224,7 +237,7 @@ impl Prepass<'_> {
         if alias.is_none() {
             *alias = Some(sql::TableAlias { explicit: true, name: super::quoted(&visible), columns: vec![], at: None });
         }
-        scope.relations.push(Relation { name: Some(visible), id, columns });
+        self.enter(scope, Relation { name: Some(visible), id, columns }, span);
     }
 }
 

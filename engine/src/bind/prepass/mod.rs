@@ -200,6 +200,7 @@ impl<'a> Prepass<'a> {
         if let Some(limit) = &q.limit_clause {
             let span = self.place(limit.span());
             self.refuse_in_stream("LIMIT", span);
+            self.limits(limit, span);
         }
         if let Some(fetch) = q.fetch.take() {
             self.refuse_in_stream("FETCH FIRST", whole);
@@ -228,6 +229,26 @@ impl<'a> Prepass<'a> {
             }
         }
         names
+    }
+
+    /// LIMIT and OFFSET are whole numbers as they are written.
+    fn limits(&mut self, clause: &sql::LimitClause, whole: Span) {
+        let sql::LimitClause::LimitOffset { limit, offset, .. } = clause else {
+            return self.refuse_foreign(&[(true, "LIMIT a, b")], whole);
+        };
+        for (word, e) in [("LIMIT", limit.as_ref()), ("OFFSET", offset.as_ref().map(|o| &o.value))] {
+            let is_whole = |e: &sql::Expr| match e {
+                sql::Expr::Value(v) => {
+                    matches!(&v.value, sql::Value::Number(n, _) if n.to_string().parse::<u64>().is_ok())
+                }
+                _ => false,
+            };
+            if let Some(e) = e.filter(|e| !is_whole(e)) {
+                let span = dsl::span_of(self.source, e.span()).unwrap_or(whole);
+                let message = format!("{word} takes a whole number");
+                self.errors.push(at(error::BAD_EXPRESSION, span, message, "not a whole number"));
+            }
+        }
     }
 
     /// Clauses of other databases that sqlparser reads and Flink does not have.
