@@ -70,7 +70,7 @@ impl HashAgg {
 
     /// Loads what `reader` has.
     pub(super) fn load(&mut self, reader: &mut StateReader) -> Result<()> {
-        self.keys.reserve(reader.keys(0));
+        self.reserve(reader.keys(0));
         reader.read(0, &mut |rows| self.load_groups(&rows))?;
         for table in 1..self.tables.len() {
             reader.read(table, &mut |rows| self.load_values(table - 1, &rows))?;

@@ -234,8 +234,18 @@ impl HashAgg {
         Ok(())
     }
 
+    /// Gives every slot a place in the columns.
     pub(super) fn grow(&mut self) {
-        let end = self.keys.slot_end();
+        self.grow_to(self.keys.slot_end());
+    }
+
+    /// Makes room for about so many groups: growing by doubling would touch, and have the kernel clear, twice the memory.
+    pub(super) fn reserve(&mut self, groups: usize) {
+        self.keys.reserve(groups);
+        self.grow_to(groups);
+    }
+
+    fn grow_to(&mut self, end: usize) {
         if self.flags.len() < end {
             extend(&mut self.flags, end);
             extend(&mut self.rows, end);
