@@ -149,7 +149,9 @@ fn files_fold_to_the_table_over_restarts() {
         let writer = database.writer(&stop);
         for restart in 0..restarts() {
             let running = place.start(&["run", "p.sql", "-p", &(1 + restart % 3).to_string()]);
-            std::thread::sleep(Duration::from_millis(700 + 211 * (restart % 7)));
+            // Before that a signal is nobody's yet.
+            running.wait_for("start      ");
+            std::thread::sleep(Duration::from_millis(211 * (restart % 7)));
             match restart % 3 {
                 1 => {
                     running.signal("TERM");
