@@ -188,7 +188,10 @@ impl Compiler<'_> {
             let target = WorkTarget::Table(Box::new(mapping));
             Ok((Work { plan: query.plan, target, span: insert.span }, warnings))
         })?;
-        self.warnings.extend(warnings);
+        // One setting answers all warnings about the zone.
+        let zone = error::ZONE_BY_DEFAULT.code;
+        let told = self.warnings.iter().any(|w| w.code == zone);
+        self.warnings.extend(warnings.into_iter().filter(|w| !told || w.code != zone));
         self.check_hints(&work.plan);
         Ok(work)
     }

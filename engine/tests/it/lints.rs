@@ -37,6 +37,11 @@ fn what_is_probably_not_meant_is_told_at_its_place() {
         ),
         ("INSERT INTO pages SELECT name, page FROM (SELECT page, page AS name FROM clicks)", "DF3003", "name"),
         ("INSERT INTO log SELECT page, 1, ts FROM clicks", "DF3004", "ts"),
+        (
+            "INSERT INTO log SELECT page, 1, ts FROM clicks; INSERT INTO log SELECT page, 2, ts FROM ended",
+            "DF3004",
+            "ts",
+        ),
     ] {
         let told = warnings(statement);
         assert!(
