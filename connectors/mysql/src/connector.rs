@@ -55,7 +55,7 @@ static MYSQL_CDC: ConnectorSpec = ConnectorSpec {
     takes_format: false,
     guarantees: &[
         "every row and every change exactly once: tables in chunks without locks, then the binary log, without a gap between them",
-        "tables without primary key: at least once while they are read in chunks",
+        "tables of engines without transactions (MyISAM): a change made while a chunk is read may come twice",
         "MySQL without global transaction ids: the seam between a table and its log rests on a pause of a second",
         "a restart goes on at the exact change, inside of a transaction too; a log that was purged meanwhile is an error",
         "a value reads the same from the table and from the log; one that the declared type cannot hold exactly is an error",

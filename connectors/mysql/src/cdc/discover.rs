@@ -18,6 +18,7 @@ use mysql_async::{Row, Value};
 use super::chunks::plan::Plan;
 use super::error::no_table;
 use super::options::Startup;
+use super::preflight::{Beginning, require};
 use super::snapshot::view::open;
 use super::source::Shared;
 use super::{catalog, logs, marks, startup};
@@ -40,8 +41,10 @@ pub(super) struct Found {
 /// Looks.
 ///
 /// # Errors
-/// Of the connection; [`super::error::NO_TABLE`]; [`crate::error::NO_CHUNK_KEY`].
+/// Of the connection; what a preflight finds; [`super::error::NO_TABLE`]; [`crate::error::NO_CHUNK_KEY`].
 pub(super) async fn discover(env: Env, shared: Arc<Shared>, is_first: bool) -> Result<Found> {
+    let beginning = if is_first { Beginning::Script } else { Beginning::Restored };
+    require(shared.preflight(&env, beginning).await)?;
     let mut session = open(&env, &shared).await?;
     let options = shared.options();
     let endpoint = &options.endpoint;

@@ -23,6 +23,7 @@ pub const CODES: &[CodeInfo] = &[
     SERVER_ID_TAKEN,
     LOG_KEPT_SHORTLY,
     NO_GTID,
+    LOG_WITHOUT_NAMES,
 ];
 
 /// A metadata column that captured tables do not have.
@@ -49,6 +50,8 @@ pub const SERVER_ID_TAKEN: CodeInfo = info(6408, "the server id belongs to someb
 pub const LOG_KEPT_SHORTLY: CodeInfo = info(6409, "the server keeps its binary log shortly", Class::Preflight);
 /// Transactions without ids.
 pub const NO_GTID: CodeInfo = info(6410, "the server's transactions have no global ids", Class::Preflight);
+/// `binlog_row_metadata` is not FULL.
+pub const LOG_WITHOUT_NAMES: CodeInfo = info(6411, "the binary log does not name columns", Class::Preflight);
 
 const fn info(code: u16, title: &'static str, class: Class) -> CodeInfo {
     CodeInfo { code: Code(code), title, class }

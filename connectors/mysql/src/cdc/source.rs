@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::columns;
 use super::enumerator::CdcEnumerator;
 use super::options::CdcOptions;
-use super::preflight::{self, preflight};
+use super::preflight::{self, Beginning};
 use super::split::SplitReader;
 use crate::binlog::assembler::{Declared, Router};
 use crate::binlog::rows::{Output, Wanted};
@@ -73,6 +73,17 @@ impl Shared {
     /// What an output is called in a checkpoint.
     pub fn name(&self, output: usize) -> &str {
         &self.names[output]
+    }
+
+    /// What stands in the way of reading.
+    pub async fn preflight(&self, env: &Env, beginning: Beginning<'_>) -> Vec<Diagnostic> {
+        let captured = self.captured.iter().map(|c| preflight::Captured {
+            options: &c.options,
+            output: &c.output,
+            wanted: &c.wanted,
+            span: c.span,
+        });
+        preflight::preflight(env, &captured.collect::<Vec<_>>(), beginning).await
     }
 
     /// Of the first declared table; what concerns the server is the same for all.
@@ -208,20 +219,7 @@ impl Source for CdcSource {
     }
 
     fn preflight<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Vec<Diagnostic>> {
-        Box::pin(async move {
-            let captured: Vec<preflight::Captured<'_>> = self
-                .shared
-                .captured
-                .iter()
-                .map(|c| preflight::Captured {
-                    options: &c.options,
-                    output: &c.output,
-                    wanted: &c.wanted,
-                    span: c.span,
-                })
-                .collect();
-            preflight(env, &captured, None).await
-        })
+        Box::pin(self.shared.preflight(env, Beginning::Script))
     }
 
     fn enumerator(&self, context: &SourceContext, restored: Option<Value>) -> Result<Box<dyn Enumerator>> {

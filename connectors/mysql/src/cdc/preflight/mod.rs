@@ -16,6 +16,7 @@ use dflow_common::{Classified, Diagnostic, Env, Severity, Span};
 use dflow_connector_api::{Error, OutputSchema, Result};
 
 pub use self::server::{Facts, Replica};
+use super::error::SERVER_ID_TAKEN;
 use super::log::{LogConnection, LogOptions};
 use super::logs;
 use super::options::{CdcOptions, Startup};
@@ -36,9 +37,19 @@ pub struct Captured<'a> {
     pub span: Span,
 }
 
-/// Everything that stands in the way of capturing these tables, which are of one server; `at` is where a restored job
-/// goes on.
-pub async fn preflight(env: &Env, captured: &[Captured<'_>], at: Option<&Position>) -> Vec<Diagnostic> {
+/// Where reading will begin.
+#[derive(Clone, Copy, Debug)]
+pub enum Beginning<'a> {
+    /// Where the script says.
+    Script,
+    /// At this position of a restored job.
+    At(&'a Position),
+    /// At a position that somebody else looks after.
+    Restored,
+}
+
+/// Everything that stands in the way of capturing these tables, which are of one server.
+pub async fn preflight(env: &Env, captured: &[Captured<'_>], beginning: Beginning<'_>) -> Vec<Diagnostic> {
     let Some(first) = captured.first() else { return Vec::new() };
     let options = first.options;
     let endpoint = &options.endpoint;
@@ -61,15 +72,12 @@ pub async fn preflight(env: &Env, captured: &[Captured<'_>], at: Option<&Positio
         }
     }
     if told.iter().all(|d| d.severity != Severity::Error) {
-        let can_read = match at {
-            Some(at) => logs::check(&mut session, endpoint, &at.server, at.start()).await,
-            None => Ok(()),
-        };
-        let trial = match can_read {
+        let tried = match place_in_log(&mut session, options, beginning).await {
             Ok(()) => trial(env, &mut session, options).await,
             refused => refused,
         };
-        told.extend(trial.err().map(|e| e.diagnostic()));
+        // Who has the same number was told above, and may be gone in a moment.
+        told.extend(tried.err().map(|e| e.diagnostic()).filter(|d| d.code != SERVER_ID_TAKEN.code));
     }
     for table in captured {
         told.extend(tables::problems(&mut session, table).await);
@@ -97,15 +105,24 @@ pub fn require(found: Vec<Diagnostic>) -> Result<()> {
     Err(if is_passing { e.retry() } else { e })
 }
 
-/// Opens the log where it ends, and where the script says.
+/// Whether the server has the place where reading begins.
+async fn place_in_log(session: &mut Session, options: &CdcOptions, beginning: Beginning<'_>) -> Result<()> {
+    let endpoint = &options.endpoint;
+    match (beginning, &options.startup) {
+        (Beginning::At(at), _) => logs::check(session, endpoint, &at.server, at.start()).await,
+        (Beginning::Script, Startup::At(start)) => {
+            let server = logs::identity(session, endpoint).await?;
+            let point = Point { at: start.at.clone().unwrap_or_default(), seen: start.seen.clone() };
+            logs::check(session, endpoint, &server, &point).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the log where it ends.
 async fn trial(env: &Env, session: &mut Session, options: &CdcOptions) -> Result<()> {
     let endpoint = &options.endpoint;
     let end = logs::now(session, endpoint).await?;
-    if let Startup::At(start) = &options.startup {
-        let at = start.at.clone().unwrap_or_default();
-        let point = Point { at, seen: start.seen.clone() };
-        logs::check(session, endpoint, &end.server, &point).await?;
-    }
     let log =
         LogOptions { server_id: options.server_id(0, env), heartbeat: options.heartbeat.max(Duration::from_secs(1)) };
     let from = end.start();

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::binlog::position::Seen;
 use crate::cdc::error::{
-    LOG_FORMAT, LOG_KEPT_SHORTLY, NO_GTID, PARTIAL_JSON, ROW_IMAGE, SERVER_ID_TAKEN, log_off, set,
+    LOG_FORMAT, LOG_KEPT_SHORTLY, LOG_WITHOUT_NAMES, NO_GTID, PARTIAL_JSON, ROW_IMAGE, SERVER_ID_TAKEN, log_off, set,
 };
 use crate::cdc::options::{CdcOptions, Startup};
 use crate::client::{Endpoint, Place, ServerInfo, Session};
@@ -21,7 +21,7 @@ const LOG_KEPT_MIN: Duration = Duration::from_secs(86_400);
 const LOG_KEPT_SECONDS: u64 = 604_800;
 
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image', \
-     'binlog_row_value_options', 'gtid_mode', 'server_id', 'expire_logs_days', 'binlog_expire_logs_seconds')";
+     'binlog_row_value_options', 'binlog_row_metadata', 'gtid_mode', 'server_id', 'expire_logs_days', 'binlog_expire_logs_seconds')";
 
 /// Somebody who reads the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +84,23 @@ impl Facts {
         wrong(LOG_FORMAT, "binlog_format", "ROW", "changes are logged as statements, or as the server likes");
         wrong(ROW_IMAGE, "binlog_row_image", "FULL", "changes are logged without the columns that did not change");
         wrong(PARTIAL_JSON, "binlog_row_value_options", "", "JSON is logged as what changed in it");
+        found.extend(self.names(&at));
         found.extend(self.ids(&at, options));
         found.extend(self.kept(&at));
         found.extend(self.server_id(&at, options));
         found
+    }
+
+    fn names(&self, at: &str) -> Option<Diagnostic> {
+        let name = "binlog_row_metadata";
+        // An older server has no such choice.
+        let is = self.variables.get(name).filter(|is| !is.eq_ignore_ascii_case("FULL"))?;
+        let message = format!(
+            "{name} of the server at {at} is '{is}': columns are named by the table as it is when they are read"
+        );
+        let d = Diagnostic::warning(LOG_WITHOUT_NAMES, message)
+            .with_note("rows from before a column was renamed, read after that, would have its new name");
+        Some(d.with_help(set(&self.server, &format!("{name} = 'FULL'"))))
     }
 
     fn ids(&self, at: &str, options: &CdcOptions) -> Option<Diagnostic> {

@@ -102,3 +102,15 @@ async fn number_of_another_reader_is_told_with_a_free_one() {
     assert_eq!(help, ["write 'server-id' = '5403'"]);
     assert_eq!(told(&facts, &[("server-id", "1")]).1, ["write 'server-id' = '5402'"]);
 }
+
+#[tokio::test]
+async fn log_that_does_not_name_columns_is_told() {
+    let of = |value: &'static str| {
+        let mut variables = GOOD.to_vec();
+        variables.push(("binlog_row_metadata", value));
+        told(&facts(server(true, "10.11.18-MariaDB", true), &variables, &[]), &[])
+    };
+    let help = vec!["SET GLOBAL binlog_row_metadata = 'FULL'".to_owned()];
+    assert_eq!(of("NO_LOG"), (vec![(LOG_WITHOUT_NAMES.code, Severity::Warning)], help));
+    assert!(of("FULL").0.is_empty());
+}
