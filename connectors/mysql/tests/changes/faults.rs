@@ -16,7 +16,7 @@ async fn broken_connections_lose_and_double_nothing() {
         database.run(&format!("INSERT INTO t VALUES {}", values.join(","))).await;
         let proxy = Proxy::start(database.server.port());
         let port = proxy.port().to_string();
-        let silence = ("jdbc.properties.socketTimeout", "2000");
+        let silence = ("jdbc.properties.socketTimeout", "5000");
         let options = [("port", port.as_str()), silence, ("scan.incremental.snapshot.chunk.size", "40")];
         let source = database.table(&[("id", bigint()), ("v", text())], &options).open(None).unwrap();
         let writers = Writers::start(&database, number, Duration::from_millis(3)).await;

@@ -48,12 +48,16 @@ use crate::error;
 
 /// How long a view is used; an old one makes the server keep old versions of rows.
 const VIEW_AGE_MAX: Duration = Duration::from_secs(10);
-/// A fail point whose argument is another limit than [`IN_FLIGHT_BYTES_MAX`].
+/// A fail point whose argument is another limit than [`IN_FLIGHT_BYTES_MAX`]; with 0 one view in vain is enough.
 pub const IN_FLIGHT_LIMIT: &str = "mysql-cdc-in-flight-bytes";
 /// Bytes of changes in flight that are kept.
 const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Views that are taken in vain because too much was in flight, before the job hears of it.
 const VIEWS_IN_VAIN_MAX: u32 = 20;
+/// Times the follower reads on to the end of the log, which moves meanwhile.
+const APPROACHES_MAX: u32 = 10;
+/// It is near the end when it took no longer than this.
+const APPROACH_NEAR: Duration = Duration::from_millis(50);
 /// The first wait for transactions to become visible; it doubles.
 const VISIBLE_WAIT_MIN: Duration = Duration::from_millis(1);
 /// The longest one.
@@ -186,7 +190,8 @@ impl Views {
         let shared = self.shared.clone();
         let endpoint = &shared.options().endpoint;
         let place = Place { endpoint, table: TABLES };
-        for _ in 0..VIEWS_IN_VAIN_MAX {
+        let attempts = if self.in_flight_max == 0 { 1 } else { VIEWS_IN_VAIN_MAX };
+        for _ in 0..attempts {
             let (low, mut follower) = match session.server.has_gtid {
                 true => self.visible(session).await?,
                 false => self.settled(session).await?,
@@ -219,8 +224,15 @@ impl Views {
                 self.new_follower(start)
             }
         };
-        let end = marks::log_end(session, endpoint).await?;
-        self.follow(&mut follower, &end, false).await?;
+        for _ in 0..APPROACHES_MAX {
+            let since = self.env.clock.monotonic();
+            let end = marks::log_end(session, endpoint).await?;
+            self.follow(&mut follower, &end, false).await?;
+            // What was written meanwhile would all be in flight.
+            if self.env.clock.monotonic().saturating_sub(since) < APPROACH_NEAR {
+                break;
+            }
+        }
         let low = follower.assembler().position().point;
         let since = self.env.clock.monotonic();
         let (mut wait, mut warned) = (VISIBLE_WAIT_MIN, false);
