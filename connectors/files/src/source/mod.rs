@@ -128,6 +128,8 @@ pub(crate) fn open(request: &TableRequest) -> Result<Arc<dyn Source>, Vec<Error>
         span: request.span,
     };
     let parallelism = options.int("scan.parallelism").and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    // Changes of one key may be in several files, or ranges of one: two readers would mix up their order.
+    let parallelism = if changelog { Some(1) } else { parallelism };
     Ok(Arc::new(FileSource { config: Arc::new(config), outputs: [output], parallelism }))
 }
 

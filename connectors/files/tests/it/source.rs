@@ -170,6 +170,16 @@ async fn a_changelog_format_makes_a_changelog_source() {
     assert_eq!(Table::json(&[]).source().outputs()[0].changelog, SourceChangelog::Append);
 }
 
+/// Two readers would hand out the changes of one key in any order: a `-D` before its `+I`.
+#[tokio::test]
+async fn a_change_log_is_read_by_one_reader() {
+    for more in [&[][..], &[("scan.parallelism", "4")]] {
+        let options = [&[("format", "debezium-json")][..], more].concat();
+        assert_eq!(Table::new(&[("id", bigint())], &options).source().max_parallelism(), Some(1));
+    }
+    assert_eq!(Table::json(&[]).source().max_parallelism(), None);
+}
+
 #[tokio::test]
 async fn bad_records_are_skipped_and_counted_when_asked() {
     for option in [("dflow.on-error", "skip"), ("json.ignore-parse-errors", "true")] {
