@@ -1,4 +1,5 @@
-//! Compiles what has to run before Rust's runtime (`src/cli/closed.c`), and lists the pages of `docs/errors` for the binary, so that `dflow help DF2107` needs no files beside it.
+//! Lists the pages of `docs/errors` for the binary, so that `dflow help DF2107` needs no files beside it, and compiles what
+//! has to run before Rust's runtime (`src/cli/closed.c`).
 //!
 //! In: `docs/errors/DFnnnn.md`. Out: `$OUT_DIR/pages.rs`, a sorted slice `[(2107, include_str!("…"))]`.
 
@@ -28,6 +29,9 @@ fn main() -> io::Result<()> {
     fs::write(PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("pages.rs"), text)?;
     let early = "src/cli/closed.c";
     println!("cargo::rerun-if-changed={early}");
+    if env::var_os("CARGO_FEATURE_CLI").is_none() {
+        return Ok(());
+    }
     // As an object: of a library the linker would take only what something refers to.
     for object in cc::Build::new().file(early).compile_intermediates() {
         println!("cargo::rustc-link-arg-bins={}", object.display());

@@ -62,6 +62,9 @@ pub struct Origin {
     /// The options that say which data that is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<DataOption>,
+    /// A digest of what a sink is given; another one means that its query was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
 }
 
 /// An option that says which data a table is.
@@ -69,7 +72,7 @@ pub struct Origin {
 pub struct DataOption {
     /// Its key.
     pub name: String,
-    /// Its value; never a secret.
+    /// Its value; a digest stands for a secret.
     pub value: String,
     /// Where the script says so; a default has no place.
     #[serde(skip)]

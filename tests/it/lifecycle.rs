@@ -269,6 +269,43 @@ fn a_table_that_reads_other_data_is_named_with_its_option() {
 }
 
 #[test]
+fn a_table_whose_path_is_not_shown_reads_other_data_too() {
+    let place = two_inserts();
+    place.write("in3/1.json", "{\"k\":\"a\",\"v\":5}\n");
+    place.write("where", "in");
+    place.write("p.sql", TWO.replace("'path' = 'in',", "'path' = '${file:where}',"));
+    let run = || place.run(&["run", "p.sql", "-p", "1", "--until", "caught-up"]);
+    assert_eq!(run().expect(0).out, "+I[a, 1]\n");
+    assert!(run().expect(0).err.contains("from checkpoint"), "the same value is the same data");
+    place.write("where", "in3");
+    let ran = run().expect_error(13, state::CHANGED_SOURCE);
+    assert!(ran.err.contains("table `t` reads other data: 'path' was '*** ") && !ran.err.contains("in3"), "{ran:#?}");
+}
+
+#[test]
+fn an_edited_query_and_a_new_insert_are_told() {
+    let place = two_inserts();
+    let run = |args: &[&str]| {
+        let ran = place.run(&[&["run", "p.sql", "-p", "1", "--until", "caught-up"], args].concat()).expect(0);
+        let told = |l: &str| l.contains("was edited") || l.contains("is new");
+        ran.err.lines().filter(|l| told(l)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(run(&[]), [""; 0], "a fresh start has nothing to tell");
+    assert_eq!(run(&[]), [""; 0], "nor has the same script");
+    place.write(
+        "p.sql",
+        TWO.replace("SUM(v) AS total FROM t GROUP BY k", "SUM(v) * 10 FROM t GROUP BY k HAVING SUM(v) > 0"),
+    );
+    let told = run(&[]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("  state      the query of `sink[o]` (p.sql:"), "{told:?}");
+    assert_eq!(run(&[]), [""; 0], "once");
+    place.write("p.sql", place.read("p.sql") + "INSERT INTO o SELECT 'all', SUM(v) FROM t;\n");
+    let told = run(&[]);
+    assert!(told.len() == 1 && told[0].contains("is new: it has nothing of what was read before"), "{told:?}");
+}
+
+#[test]
 fn a_short_run_and_a_dry_run_say_what_they_start_from() {
     let place = watching();
     let start = |args: &[&str]| {

@@ -104,7 +104,8 @@ impl OptionSpec {
         self
     }
 
-    pub(crate) fn matches(&self, key: &str) -> bool {
+    /// Whether a key of a script is this option: by its key, an alias, or its pattern.
+    pub fn matches(&self, key: &str) -> bool {
         self.key == key || self.aliases.contains(&key) || (self.key.contains('#') && matches_pattern(self.key, key))
     }
 }

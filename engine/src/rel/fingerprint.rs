@@ -5,7 +5,7 @@
 //! lineage  source(filesystem; path='/data').amount     what a column means
 //! id       xxh3("aggregate 1; rows; keys; calls")      16 hexadecimal digits, `-1`, `-2` for equal twins
 //! ```
-//! Not in it: aliases, comments, hints, columns nobody uses, parallelism, secrets, options that do not say which data it is,
+//! Not in it: aliases, comments, hints, columns nobody uses, parallelism, passwords, options that do not say which data it is,
 //! the order of statements, other queries on the same source, the names of views. What is in it is printed by
 //! [`super::print`], whose output never changes.
 //!
@@ -25,23 +25,33 @@ fn hash(text: &str) -> String {
     format!("{:016x}", xxh3_64(text.as_bytes()))
 }
 
-/// The options of a table that say which data it is, with their values.
+/// The options of a table that say which data it is, with their values. One that came from `${env:…}` or `${file:…}` says
+/// so too, but is not shown: a digest stands for it.
 pub(crate) fn data(options: &[RawOption], spec: Option<&ConnectorSpec>) -> Vec<DataOption> {
     let mut data: Vec<DataOption> = Vec::new();
     for option in spec.iter().flat_map(|s| s.options).filter(|o| o.identity) {
-        let given = options.iter().find(|o| o.key == option.key || option.aliases.contains(&o.key.as_str()));
-        let value = match given.map(|o| &o.value) {
-            Some(OptionText::Plain(text)) => Some(text.as_str()),
-            // A secret takes no part, and is no default either.
-            Some(OptionText::Secret(_)) => None,
-            None => option.default,
-        };
-        if let Some(value) = value {
-            let span = given.map(|o| o.value_span);
-            data.push(DataOption { name: option.key.to_owned(), value: value.to_owned(), span });
+        let mut given = options.iter().filter(|o| option.matches(&o.key)).peekable();
+        if given.peek().is_none()
+            && let Some(value) = option.default
+        {
+            data.push(DataOption { name: option.key.to_owned(), value: value.to_owned(), span: None });
+        }
+        for o in given {
+            let value = match &o.value {
+                OptionText::Plain(text) => text.clone(),
+                OptionText::Secret(secret) => format!("*** {}", &hash(secret.expose())[..8]),
+            };
+            // A key with a part to fill in is many options, any other has one name.
+            let name = if option.key.contains('#') { &o.key } else { option.key };
+            data.push(DataOption { name: name.to_owned(), value, span: Some(o.value_span) });
         }
     }
     data
+}
+
+/// What a sink is given: which rows, and what their columns mean.
+pub(crate) fn written(sink: &Rel) -> String {
+    hash(&format!("{}; {:?}", sink.rows, sink.lineage))
 }
 
 /// Which data a table is: its connector and the options that say so. A table without such options is its name.

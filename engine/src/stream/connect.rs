@@ -96,6 +96,7 @@ impl Connectors<'_> {
             place: rel.span.and_then(|s| sources.place(s)),
             table: Some(table.id.name.clone()),
             data: fingerprint::data(options, self.spec(table)),
+            written: matches!(rel.op, Op::Sink(_)).then(|| fingerprint::written(rel)),
         }
     }
 

@@ -93,8 +93,8 @@ struct Decision {
     base: Option<Manifest>,
     /// …and where that is, when it is not ours.
     elsewhere: Option<LocalStore>,
-    /// What is let go, a line each.
-    dropped: Vec<String>,
+    /// What is told of the script beside it, a line each.
+    told: Vec<String>,
     /// Whether own state is moved aside first.
     aside: bool,
 }
@@ -104,7 +104,7 @@ impl Shared {
     pub(super) async fn look(&self, request: &ClaimRequest) -> Result<Found> {
         let d = self.decide(request, &request.restore, Carried::default()).await?;
         let next = d.carried.epoch_used.max(d.base.as_ref().map_or(Epoch(0), |m| m.epoch_used)).next();
-        let mut notices = notices(&d.history, &request.restore, d.base.as_ref(), next, None, d.dropped);
+        let mut notices = notices(&d.history, &request.restore, d.base.as_ref(), next, None, d.told);
         if d.aside {
             notices.push("the state that is here is moved aside".into());
         }
@@ -149,7 +149,7 @@ impl Shared {
                 (Some(Manifest { finished: false, ..manifest }), (!ours).then_some(store))
             }
         };
-        let dropped = match &base {
+        let told = match &base {
             Some(base) => compat::check(&self.place(), base, request)?,
             None => Vec::new(),
         };
@@ -158,7 +158,7 @@ impl Shared {
             RestoreMode::Path(_) => own.is_some() && elsewhere.is_some(),
             RestoreMode::Auto | RestoreMode::Require => false,
         };
-        Ok(Decision { carried, base, elsewhere, dropped, aside, history })
+        Ok(Decision { carried, base, elsewhere, told, aside, history })
     }
 
     pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
@@ -170,7 +170,7 @@ impl Shared {
         for _ in 0..CLAIM_ATTEMPTS {
             let decision = self.decide(request, &mode, carried).await?;
             carried = decision.carried.clone();
-            let Decision { history, base, elsewhere, dropped, aside, .. } = decision;
+            let Decision { history, base, elsewhere, told, aside, .. } = decision;
             let newest = history.newest.as_ref();
             if self.lock(request).await? {
                 // Somebody may have written between our look and our lock.
@@ -181,7 +181,7 @@ impl Shared {
                 continue;
             }
             let epoch_used = carried.epoch_used.max(base.as_ref().map_or(Epoch(0), |m| m.epoch_used)).next();
-            let notices = notices(&history, &mode, base.as_ref(), epoch_used, kept_aside.as_deref(), dropped);
+            let notices = notices(&history, &mode, base.as_ref(), epoch_used, kept_aside.as_deref(), told);
 
             let mut next = Manifest {
                 format: FORMAT,
@@ -460,7 +460,7 @@ fn notices(
     base: Option<&Manifest>,
     next: Epoch,
     kept_aside: Option<&FsPath>,
-    dropped: Vec<String>,
+    told: Vec<String>,
 ) -> Vec<String> {
     let mut notices = Vec::new();
     if let Some(aside) = kept_aside {
@@ -479,7 +479,7 @@ fn notices(
         }
         _ => {}
     }
-    notices.extend(dropped);
+    notices.extend(told);
     notices
 }
 

@@ -9,6 +9,9 @@
 //! ```
 //! What has left the script together with its `INSERT` is let go with a line that says so; what still has a sink to feed
 //! was changed, and refused. Output that may not be committed is never let go.
+//!
+//! What goes on without loss and still gives other results than a fresh start is told: an operator that is new and begins in
+//! the middle of its input, and a sink whose query was edited behind the last operator with state.
 
 use dflow_common::ids::KeyGroup;
 use dflow_common::{Diagnostic, OperatorId};
@@ -86,7 +89,7 @@ fn layout(table: &Table) -> String {
     format!("{} -> {}", show(key), show(value))
 }
 
-/// What is let go when `request` goes on from `manifest`, a line each.
+/// What is to be told when `request` goes on from `manifest`, a line each.
 ///
 /// # Errors
 /// Why it cannot.
@@ -106,13 +109,17 @@ pub fn check(place: &str, manifest: &Manifest, request: &ClaimRequest) -> Result
         .with_help(START_FRESH)
         .into());
     }
+    let edited =
+        comparison.unchanged.iter().filter_map(|new| edited(manifest.operator(&new.id)?, new, &request.operators));
+    let added = comparison.added.iter().filter(|new| !new.tables.is_empty()).map(begins_here);
     if request.ignore_unclaimed_state {
-        return Ok(comparison.unclaimed.iter().map(|old| format!("{}; it is dropped", nobody_claims(old))).collect());
+        let dropped = comparison.unclaimed.iter().map(|old| format!("{}; it is dropped", nobody_claims(old)));
+        return Ok(dropped.chain(edited).chain(added).collect());
     }
     let (removed, blocking): (Vec<&Operator>, Vec<&Operator>) =
         comparison.unclaimed.iter().partition(|old| removed(manifest, old, request, &comparison.added));
     if blocking.is_empty() {
-        return Ok(removed.into_iter().map(let_go).collect());
+        return Ok(removed.into_iter().map(let_go).chain(edited).chain(added).collect());
     }
     let moved = blocking.iter().find_map(|old| Some((*old, successor(old, &comparison.added)?)));
     let (first, mut error) = match moved {
@@ -208,6 +215,23 @@ fn nobody_claims(old: &Operator) -> String {
         OperatorKind::Source => format!("the script no longer reads `{name}`, whose position is stored"),
         OperatorKind::Sink => format!("the script no longer writes `{name}`, whose last output may not be committed"),
     }
+}
+
+/// A sink that is given something else than before: its old rows were made by the old query, and what is taken back now is
+/// not what was sent then. Of several `INSERT`s into one table each goes on as it was when its query is still among them.
+fn edited(old: &Operator, new: &OperatorInfo, all: &[OperatorInfo]) -> Option<String> {
+    let then = old.origin.written.as_ref()?;
+    new.origin.written.as_ref()?;
+    let mut twins = all.iter().filter(|o| base(&o.id) == base(&new.id));
+    twins.all(|twin| twin.origin.written.as_ref() != Some(then)).then(|| {
+        let name = &new.name;
+        format!("the query of `{name}`{} was edited: rows it holds from before stay as they are", placed(old))
+    })
+}
+
+/// An operator with state that the checkpoint does not know.
+fn begins_here(new: &OperatorInfo) -> String {
+    format!("`{}` is new: it has nothing of what was read before this checkpoint", new.name)
 }
 
 /// What leaves with a removed `INSERT`.

@@ -129,6 +129,12 @@ pub(crate) fn open(request: &TableRequest) -> Result<Arc<dyn Source>, Vec<Error>
     };
     let parallelism = options.int("scan.parallelism").and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     // Changes of one key may be in several files, or ranges of one: two readers would mix up their order.
+    if changelog && parallelism.is_some_and(|n| n > 1) {
+        let why = "a change log is read by one reader, which keeps the order of its changes";
+        return Err(vec![
+            options.invalid("scan.parallelism", why).help("remove the option; what follows runs in parallel"),
+        ]);
+    }
     let parallelism = if changelog { Some(1) } else { parallelism };
     Ok(Arc::new(FileSource { config: Arc::new(config), outputs: [output], parallelism }))
 }

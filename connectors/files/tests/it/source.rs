@@ -173,10 +173,12 @@ async fn a_changelog_format_makes_a_changelog_source() {
 /// Two readers would hand out the changes of one key in any order: a `-D` before its `+I`.
 #[tokio::test]
 async fn a_change_log_is_read_by_one_reader() {
-    for more in [&[][..], &[("scan.parallelism", "4")]] {
-        let options = [&[("format", "debezium-json")][..], more].concat();
-        assert_eq!(Table::new(&[("id", bigint())], &options).source().max_parallelism(), Some(1));
-    }
+    let table =
+        |more: &[(&str, &str)]| Table::new(&[("id", bigint())], &[&[("format", "debezium-json")][..], more].concat());
+    assert_eq!(table(&[]).source().max_parallelism(), Some(1));
+    assert_eq!(table(&[("scan.parallelism", "1")]).source().max_parallelism(), Some(1));
+    let errors = table(&[("scan.parallelism", "4")]).try_source(None).err().unwrap();
+    assert_eq!(errors[0].code(), dflow_connector_api::error::BAD_OPTION_VALUE.code);
     assert_eq!(Table::json(&[]).source().max_parallelism(), None);
 }
 

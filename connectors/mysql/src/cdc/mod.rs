@@ -32,4 +32,5 @@ pub mod snapshot;
 pub mod source;
 pub mod split;
 pub mod startup;
+mod state;
 pub mod stream;

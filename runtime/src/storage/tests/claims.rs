@@ -387,7 +387,13 @@ async fn state_of_operators_that_are_gone_is_named_and_dropped_only_when_told() 
     let store = open(&fs, 3);
     let claimed = store.claim(&changed).await.unwrap();
     assert!(claimed.restored.is_some());
-    assert_eq!(claimed.notices, ["the script no longer has `aggregate`, which holds state; it is dropped"]);
+    assert_eq!(
+        claimed.notices,
+        [
+            "the script no longer has `aggregate`, which holds state; it is dropped",
+            "`aggregate[2]` is new: it has nothing of what was read before this checkpoint"
+        ]
+    );
     assert!(store.restore(&id("aggregate-2"), 0, 0..MAX_PARALLELISM).await.unwrap().next().is_none());
     assert_eq!(store.restore(&id("counter"), 0, 0..MAX_PARALLELISM).await.unwrap().count(), 1, "the rest is kept");
     store.commit(Checkpoint { epoch: claimed.next_epoch, ..Checkpoint::default() }).await.unwrap();
